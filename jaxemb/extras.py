@@ -1,0 +1,34 @@
+"""Optional packages, loaded where they are used; one that is missing is named with the command that brings it."""
+
+import importlib
+from types import ModuleType
+
+EXTRA = {
+    "scann": "index",
+    "tensorflow_datasets": "data",
+    "array_record": "data",
+    "grain": "data",
+    "pyarrow": "data",
+    "bm25s": "bench",
+    "ir_measures": "bench",
+    "matplotlib": "bench",
+    "jinja2": "bench",
+    "scipy": "bench",
+}
+
+
+def load(module: str) -> ModuleType:
+    """Import `module`, which may be dotted.
+
+    Raises: ImportError that names the extra to install, when the package is not there.
+    """
+    package = module.partition(".")[0]
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as missing:
+        if missing.name is None or missing.name.partition(".")[0] != package:
+            raise
+        extra = EXTRA[package]
+        raise ImportError(
+            f"{package} is not installed; it comes with the extra {extra!r}: pip install 'jaxemb[{extra}]'"
+        ) from missing

@@ -1,0 +1,19 @@
+"""Set before anything else imports jax: eight CPU devices, and mistakes that JAX lets pass made errors."""
+
+import os
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
+import jaxtyping
+import pytest
+
+jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+@pytest.fixture
+def as_users_call(monkeypatch):
+    """Without the shape checks that only tests have, so that the library's own messages are what a test sees."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
