@@ -1,0 +1,148 @@
+"""Texts to `Tokens`: the `tokenizers` library, planned lengths, and a count of what did not fit."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool
+
+from jaxemb.types import Tokens
+
+BUCKETS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048, 4096, 8192)
+"""Lengths that batches are padded to: few, so that few programs are compiled; close, so that little is padding."""
+
+
+class Ids(NamedTuple):
+    """Token ids of texts, not padded yet.
+
+    rows: one int32 array a text.
+    truncated: which texts were longer than the encoder and lost their end.
+    """
+
+    rows: list[np.ndarray]
+    truncated: Bool[np.ndarray, " n"]
+
+
+def bucket(length: int, longest: int | None = None) -> int:
+    """The smallest planned length that holds `length` tokens, at most `longest`; above the plan, the next power of two.
+
+    >>> bucket(17, 256), bucket(200, 250), bucket(9000)
+    (24, 250, 16384)
+    """
+    if longest is not None and length > longest:
+        raise ValueError(f"{length} tokens do not fit in {longest}")
+    planned = next((size for size in BUCKETS if size >= length), 2 ** (length - 1).bit_length())
+    return planned if longest is None else min(planned, longest)
+
+
+def pad(rows: Sequence[np.ndarray], length: int) -> Tokens:
+    """Ids on the left, zeros on the right.  Raises: ValueError when a row is longer than `length`."""
+    ids = np.zeros((len(rows), length), np.int32)
+    mask = np.zeros((len(rows), length), np.int32)
+    for i, row in enumerate(rows):
+        if len(row) > length:
+            raise ValueError(f"pad: row {i} has {len(row)} tokens, wanted {length} at most")
+        ids[i, : len(row)] = row
+        mask[i, : len(row)] = 1
+    return Tokens(ids, mask)
+
+
+ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+
+
+def _roles(folder: Path) -> dict[str, str]:
+    """Which token plays which role: other libraries need it, a `tokenizer.json` does not say it."""
+    found: dict[str, str] = {}
+    for name in ("special_tokens_map.json", "tokenizer_config.json"):
+        if (folder / name).is_file():
+            told = json.loads((folder / name).read_text(encoding="utf-8"))
+            for role in ROLES:
+                if (token := told.get(role)) is not None:
+                    found[role] = token["content"] if isinstance(token, dict) else token
+    return found
+
+
+class Tokenizer:
+    """A tokenizer file as an encoder wants it: up to `max_length` tokens, with or without special ones.
+
+    The file's own truncation and padding are set aside.
+
+    Args:
+      backend: a `tokenizers.Tokenizer`.
+      max_length: tokens a text, special ones counted; None for no limit.
+      add_special: whether the file's special tokens (as `[CLS]`) are put around a text.
+      special: role -> token, for other libraries; as `{"pad_token": "[PAD]"}`.
+    """
+
+    def __init__(
+        self,
+        backend: Any,
+        max_length: int | None,
+        *,
+        add_special: bool = True,
+        special: Mapping[str, str] | None = None,
+    ) -> None:
+        added = backend.num_special_tokens_to_add(False) if add_special else 0
+        if max_length is not None and max_length <= added:
+            raise ValueError(f"max_length must be above {added} (the special tokens), got {max_length}")
+        self._backend = type(backend).from_str(backend.to_str())  # a copy: the caller's keeps its settings
+        self._backend.no_padding()
+        if max_length is None:
+            self._backend.no_truncation()
+        else:
+            self._backend.enable_truncation(max_length)
+        self.max_length = max_length
+        self.add_special = add_special
+        self.special = dict(special or {})
+
+    @classmethod
+    def load(cls, file: Path | str, max_length: int | None = None, *, add_special: bool = True) -> "Tokenizer":
+        """Read a `tokenizer.json`, and the roles of its special tokens from the files beside it.
+
+        Raises: FileNotFoundError, or ValueError when it is no tokenizer file.
+        """
+        from tokenizers import Tokenizer as Backend
+
+        file = Path(file)
+        if not file.is_file():
+            raise FileNotFoundError(f"{file}: no such tokenizer file; a `tokenizer.json` is needed")
+        try:
+            backend = Backend.from_str(file.read_text(encoding="utf-8"))
+        except Exception as error:  # the library raises nothing narrower
+            raise ValueError(f"{file.name}: not a tokenizer file ({error})") from error
+        return cls(backend, max_length, add_special=add_special, special=_roles(file.parent))
+
+    def limited(self, max_length: int | None, *, add_special: bool) -> "Tokenizer":
+        """The same tokenizer with another limit, with or without special tokens."""
+        return Tokenizer(self._backend, max_length, add_special=add_special, special=self.special)
+
+    @property
+    def size(self) -> int:
+        """How many ids there are: one more than the largest."""
+        vocabulary = self._backend.get_vocab(with_added_tokens=True)
+        return max(vocabulary.values(), default=-1) + 1
+
+    def to_json(self) -> str:
+        """The tokenizer file, without truncation and padding: those are the encoder's business."""
+        backend = type(self._backend).from_str(self._backend.to_str())
+        backend.no_truncation()
+        return backend.to_str(pretty=True)
+
+    def ids(self, texts: Sequence[str]) -> Ids:
+        """Token ids of every text, cut to `max_length`.
+
+        Raises: TypeError that names the first entry that is no text.
+        """
+        for i, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise TypeError(f"text {i} is {type(text).__name__}, wanted str")
+        encoded = self._backend.encode_batch(list(texts), add_special_tokens=self.add_special)
+        rows = [np.asarray(one.ids, np.int32) for one in encoded]
+        return Ids(rows, np.array([bool(one.overflowing) for one in encoded], dtype=bool))
+
+    def __call__(self, texts: Sequence[str]) -> Tokens:
+        """One batch, padded to the planned length of its longest text."""
+        rows = self.ids(texts).rows
+        return pad(rows, bucket(max((len(row) for row in rows), default=1), self.max_length))
