@@ -1,0 +1,186 @@
+"""Params to disk and back: foreign weights by a key map, and training checkpoints by orbax."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxemb import atomic
+from jaxemb.types import Entry, Params
+
+
+def leaves(params: Params) -> dict[str, Any]:
+    """Every leaf by its dotted path, in sorted order.
+
+    >>> list(leaves({"b": {"y": 1}, "a": 2}))
+    ['a', 'b.y']
+    """
+    flat = jax.tree_util.tree_flatten_with_path(params)[0]
+    return {".".join(str(step.key) for step in path): leaf for path, leaf in flat}
+
+
+def nest(flat: Mapping[str, Any]) -> Params:
+    """The inverse of `leaves`.
+
+    >>> nest({"a": 2, "b.y": 1})
+    {'a': 2, 'b': {'y': 1}}
+    """
+    tree: Params = {}
+    for path, leaf in flat.items():
+        *parents, name = path.split(".")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[name] = leaf
+    return tree
+
+
+def read_tensors(file: Path | str) -> dict[str, np.ndarray]:
+    """All tensors of a safetensors file.
+
+    Raises: ValueError for any other kind of file: a pickle is refused unopened, by its name.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    file = Path(file)
+    if file.suffix != ".safetensors":
+        raise ValueError(f"{file.name}: only .safetensors weights are read; a pickle could run code when it is opened")
+    try:
+        with safe_open(file, framework="flax") as tensors:
+            return {name: np.asarray(tensors.get_tensor(name)) for name in tensors.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{file.name}: not a whole safetensors file ({error})") from error
+
+
+def write_tensors(tensors: Mapping[str, Any], file: Path | str) -> None:
+    """Write a safetensors file, whole or not at all."""
+    from safetensors.flax import save_file
+
+    with atomic.file(file) as partial:
+        save_file({name: jnp.asarray(tensor) for name, tensor in tensors.items()}, partial, metadata={"format": "pt"})
+
+
+def _names(entry: Entry, layers: int) -> list[list[str]]:
+    """The foreign names of each layer in turn; one list for an entry without layers."""
+    if "{layer}" not in entry.theirs[0]:
+        return [list(entry.theirs)]
+    return [[name.format(layer=layer) for name in entry.theirs] for layer in range(layers)]
+
+
+def from_foreign(
+    tensors: Mapping[str, np.ndarray], keys: Sequence[Entry], like: Params, *, unused: Iterable[str] = ()
+) -> Params:
+    """Params from foreign tensors by a key map that leaves nothing over on either side.
+
+    Args:
+      tensors: foreign name -> array.
+      keys: where each leaf comes from.
+      like: params, or their shapes, that the result must match; the number of layers comes from here.
+      unused: foreign names that may be there and are left out on purpose.
+    Raises: ValueError that names every missing tensor, left-over tensor and wrong shape, wanted and got.
+    """
+    taken: set[str] = set(unused)
+    flat: dict[str, np.ndarray] = {}
+    problems: list[str] = []
+    shapes = {path: tuple(leaf.shape) for path, leaf in leaves(like).items()}
+    for entry in keys:
+        layers = _names(entry, shapes.get(entry.ours, (0,))[0])
+        wanted = [name for names in layers for name in names]
+        taken.update(wanted)
+        if missing := [name for name in wanted if name not in tensors]:
+            problems += [f"missing {name}" for name in missing]
+            continue
+        try:
+            parts = [[tensors[n].T if entry.transpose else tensors[n] for n in names] for names in layers]
+            joined = [part[0] if len(part) == 1 else np.concatenate(part, axis=-1) for part in parts]
+            flat[entry.ours] = np.stack(joined) if "{layer}" in entry.theirs[0] else joined[0]
+        except ValueError as error:
+            problems.append(f"{entry.ours}: {error}")
+    problems += [f"left over {name}" for name in sorted(tensors.keys() - taken)]
+    problems += [f"nothing maps to {path}" for path in sorted(shapes.keys() - {entry.ours for entry in keys})]
+    problems += [
+        f"{path}: wanted shape {shapes.get(path)}, got {leaf.shape}"
+        for path, leaf in flat.items()
+        if shapes.get(path) != leaf.shape
+    ]
+    if problems:
+        more = f" and {len(problems) - 12} more" if len(problems) > 12 else ""
+        raise ValueError(f"weights do not fit: {'; '.join(problems[:12])}{more}")
+    return nest({path: jnp.asarray(leaf) for path, leaf in flat.items()})
+
+
+def to_foreign(params: Params, keys: Sequence[Entry]) -> dict[str, np.ndarray]:
+    """The inverse of `from_foreign`: foreign names and layout."""
+    flat = leaves(params)
+    tensors: dict[str, np.ndarray] = {}
+    for entry in keys:
+        leaf = np.asarray(flat[entry.ours])
+        for layer, value in enumerate(leaf) if "{layer}" in entry.theirs[0] else [(0, leaf)]:
+            parts = np.split(value, len(entry.theirs), axis=-1)
+            for name, part in zip(entry.theirs, parts, strict=True):
+                tensors[name.format(layer=layer)] = np.ascontiguousarray(part.T if entry.transpose else part)
+    return tensors
+
+
+class Saved(NamedTuple):
+    """A restored checkpoint.
+
+    step: how many training steps it has behind it.
+    tree: params and optimizer state, with the target's shapes and shardings.
+    notes: what was saved beside them (iterator state), as JSON has it.
+    """
+
+    step: int
+    tree: Any
+    notes: dict[str, Any]
+
+
+class Checkpoints:
+    """A folder of training checkpoints, of which the newest `keep` stay.
+
+    Each appears whole or not at all, so a run that is killed at any instant goes on from the last whole one.
+    """
+
+    def __init__(self, folder: Path | str, *, keep: int = 2) -> None:
+        import orbax.checkpoint as orbax
+
+        self._orbax = orbax
+        options = orbax.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=False)
+        self._manager = orbax.CheckpointManager(Path(folder).absolute(), options=options)
+        self.folder = Path(folder)
+
+    def latest(self) -> int | None:
+        """The newest whole checkpoint's step; None when there is none."""
+        return self._manager.latest_step()
+
+    def save(self, step: int, tree: Any, notes: Mapping[str, Any]) -> None:
+        """Write a checkpoint of `step`; returns when it is on the disk."""
+        args = self._orbax.args
+        self._manager.save(
+            step, args=args.Composite(tree=args.StandardSave(tree), notes=args.JsonSave(dict(notes))), force=True
+        )
+        self._manager.wait_until_finished()
+
+    def restore(self, like: Any, step: int | None = None) -> Saved:
+        """Read `step`, by default the newest, onto the shapes and shardings of `like`.
+
+        Raises: FileNotFoundError when the folder has no checkpoint, or not that one.
+        """
+        found = list(self._manager.all_steps())
+        wanted = self.latest() if step is None else step
+        if wanted is None or wanted not in found:
+            sought = "a checkpoint" if step is None else f"a checkpoint of step {step}"
+            raise FileNotFoundError(f"{self.folder}: wanted {sought}, found steps {sorted(found)}")
+        args = self._orbax.args
+        target = jax.tree.map(self._orbax.utils.to_shape_dtype_struct, like)
+        got = self._manager.restore(
+            wanted, args=args.Composite(tree=args.StandardRestore(target), notes=args.JsonRestore())
+        )
+        return Saved(wanted, got.tree, got.notes)
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        self._manager.close()

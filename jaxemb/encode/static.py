@@ -1,0 +1,51 @@
+"""A weighted token table: the bag-of-words end of the scale, with no attention and no order.
+
+Source of the idea: Arora et al. 2017 (weighted averages of word vectors); Tulkens & van Dongen 2024, Model2Vec.
+"""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxemb.types import Encoder, Params, Tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class StaticConfig:
+    """`vocab_size` token ids, vectors of `hidden_size`."""
+
+    vocab_size: int
+    hidden_size: int
+
+
+def static(config: StaticConfig) -> Encoder:
+    """The mean over a text's tokens of `weight[id] * table[id]`; params `{"table": [v, d], "weight": [v]}`.
+
+    A text without tokens is the zero vector.  Dividing by the number of tokens and not by the sum of weights keeps the
+    weights foldable into the table, which is how other libraries store one.
+    """
+
+    def init(key: Array) -> Params:
+        table = jax.random.normal(key, (config.vocab_size, config.hidden_size)) * config.hidden_size**-0.5
+        return {"table": table, "weight": jnp.ones(config.vocab_size)}
+
+    def apply(params: Params, tokens: Tokens) -> Float[Array, "b d"]:
+        kept = tokens.mask.astype(params["weight"].dtype)
+        weight = params["weight"][tokens.ids] * kept
+        count = jnp.maximum(kept.sum(axis=1), 1)
+        return jnp.einsum("bt,btd->bd", weight / count[:, None], params["table"][tokens.ids])
+
+    return Encoder(init, apply)
+
+
+def from_table(table: Float[Array | np.ndarray, "v d"]) -> Params:
+    """Params whose weights are all one: the plain token average."""
+    return {"table": jnp.asarray(table), "weight": jnp.ones(table.shape[0], table.dtype)}
+
+
+def folded(params: Params) -> Float[Array, "v d"]:
+    """One table that gives the same vectors with weights of one."""
+    return params["table"] * params["weight"][:, None]

