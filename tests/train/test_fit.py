@@ -1,0 +1,181 @@
+"""Training learns, resumes to the bit, and is the same on several devices."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import optax
+import pytest
+from killable import batch, run, source
+
+from jaxemb import checkpoint, data, encode, losses, train
+
+
+class StoppedError(Exception):
+    """A run that ends early, as a kill would end it."""
+
+
+HERE = Path(__file__).parent
+
+
+def logged(folder: Path) -> list[float]:
+    return [json.loads(line)["loss"] for line in (folder / "losses.jsonl").read_text().splitlines()]
+
+
+def test_training_beats_chance_and_logs_every_step(tmp_path):
+    run(tmp_path, 40)
+    told = logged(tmp_path)
+    assert len(told) == 40
+    assert told[0] > 0.8 * np.log(16)  # untrained, it can only guess among sixteen
+    assert told[-1] < 0.5 * told[0]
+    first = json.loads((tmp_path / "losses.jsonl").read_text().splitlines()[0])
+    assert first["negatives"] == 15
+    assert first["step"] == 1
+
+
+def test_stopping_and_going_on_gives_the_same_losses_and_params(tmp_path):
+    whole = run(tmp_path / "whole", 12)
+    part = tmp_path / "part"
+
+    def stop(step):
+        if step.number == 8:  # two steps after a checkpoint: they must run again
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        run(part, 12, watch=stop)
+    resumed = run(part, 12)
+    assert logged(part) == logged(tmp_path / "whole")
+    jax.tree.map(np.testing.assert_array_equal, resumed, whole)
+
+
+def test_a_finished_run_is_not_run_again(tmp_path):
+    whole = run(tmp_path, 6)
+    again = run(tmp_path, 6, watch=lambda step: pytest.fail("a step ran"))
+    jax.tree.map(np.testing.assert_array_equal, again, whole)
+    with pytest.raises(ValueError, match="6 steps behind it, more than the 3 wanted"):
+        run(tmp_path, 3)
+
+
+def test_four_devices_give_the_losses_of_one(tmp_path):
+    run(tmp_path / "one", 6, mesh=train.data_mesh(1))
+    run(tmp_path / "four", 6, mesh=train.data_mesh(4))
+    np.testing.assert_allclose(logged(tmp_path / "four"), logged(tmp_path / "one"), rtol=1e-4)
+
+
+def test_a_checkpoint_of_four_devices_goes_on_with_one(tmp_path):
+    run(tmp_path / "one", 6, mesh=train.data_mesh(1))
+
+    def stop(step):
+        if step.number == 4:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        run(tmp_path / "both", 6, mesh=train.data_mesh(4), watch=stop)
+    run(tmp_path / "both", 6, mesh=train.data_mesh(1))
+    np.testing.assert_allclose(logged(tmp_path / "both"), logged(tmp_path / "one"), rtol=1e-4)
+
+
+def test_killed_at_random_moments_a_run_ends_with_the_same_losses(tmp_path):
+    """SIGKILL three times, whatever it is doing: starting, stepping or writing a checkpoint."""
+    whole, killed, draw = tmp_path / "whole", tmp_path / "killed", random.Random(time.time_ns())
+
+    def start(folder: Path) -> subprocess.Popen:
+        return subprocess.Popen(
+            [sys.executable, str(HERE / "killable.py"), str(folder), "90"], stderr=subprocess.DEVNULL
+        )
+
+    assert start(whole).wait() == 0
+    kills = []
+    while len(kills) < 3:
+        with start(killed) as process:
+            while process.poll() is None and progress(killed) < max([0, *kills]) + 5:
+                time.sleep(0.005)  # past the last kill, so that three kills are three places
+            time.sleep(draw.uniform(0, 0.3))
+            process.send_signal(signal.SIGKILL)
+        kills.append(progress(killed))
+        assert process.returncode == -signal.SIGKILL, f"the run was over before kill {len(kills)} (at {kills})"
+    assert start(killed).wait() == 0
+    assert logged(killed) == logged(whole), f"killed with {kills} lines logged"
+
+
+def progress(folder: Path) -> int:
+    file = folder / "losses.jsonl"
+    return len(file.read_bytes().splitlines()) if file.is_file() else 0
+
+
+def test_params_given_are_left_as_they_were(tmp_path):
+    encoder = encode.static(encode.StaticConfig(vocab_size=200, hidden_size=16))
+    params = encoder.init(jax.random.key(0))
+    before = jax.tree.map(np.array, params)
+    stream = data.stream(source(), batch_size=16, seed=3, make=batch)
+    after = train.fit(train.pairwise(encoder, losses.info_nce), optax.sgd(1.0), stream, params, steps=2, what=None)
+    jax.tree.map(np.testing.assert_array_equal, params, before)
+    assert not np.array_equal(after["table"], before["table"])
+
+
+def test_a_key_is_another_each_step_and_the_same_when_run_again():
+    seen = []
+
+    def objective(params, batch):
+        noise = jax.random.normal(batch["key"], (16,))
+        return params["w"] * 0 + noise, {}
+
+    def go():
+        got = []
+        train.fit(
+            objective,
+            optax.sgd(0.1),
+            data.stream(source(), batch_size=16, seed=3, make=batch),
+            {"w": np.float32(1.0)},
+            steps=3,
+            key=jax.random.key(5),
+            watch=lambda step: got.append(step.loss),
+            what=None,
+        )
+        return got
+
+    seen = go()
+    assert len(set(seen)) == 3
+    assert go() == seen
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"steps": 0}, ValueError, "steps and every must be 1 or more, got 0"),
+        ({"mesh": 3}, ValueError, "document.ids has 16 rows, wanted a multiple of 3 devices"),
+        ({"rate": float("nan")}, FloatingPointError, "the loss of step 2 is nan"),
+    ],
+)
+def test_bad_input(change, error, message):
+    encoder = encode.static(encode.StaticConfig(vocab_size=200, hidden_size=16))
+    stream = data.stream(source(), batch_size=16, seed=3, make=batch)
+    mesh = train.data_mesh(change.get("mesh", 1))
+    with pytest.raises(error, match=message):
+        train.fit(
+            train.pairwise(encoder, losses.info_nce),
+            optax.sgd(change.get("rate", 0.1)),
+            stream,
+            encoder.init(jax.random.key(0)),
+            steps=change.get("steps", 3),
+            mesh=mesh,
+            what=None,
+        )
+
+
+def test_a_folder_without_a_checkpoint_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"wanted a checkpoint, found steps \[\]"):
+        checkpoint.Checkpoints(tmp_path / "none").restore({"w": np.zeros(2)})
+    saved = checkpoint.Checkpoints(tmp_path / "some")
+    saved.save(4, {"w": np.ones(2)}, {"seen": 1})
+    with pytest.raises(FileNotFoundError, match=r"wanted a checkpoint of step 3, found steps \[4\]"):
+        saved.restore({"w": np.zeros(2)}, 3)
+    got = saved.restore({"w": np.zeros(2)})
+    np.testing.assert_array_equal(got.tree["w"], np.ones(2))
+    assert got.notes == {"seen": 1}
