@@ -4,6 +4,7 @@ The folder is the exchange format: what is written here the sentence-transformer
 what it writes, in either generation of its files, is read here.
 """
 
+import functools
 import hashlib
 import importlib.util
 import json
@@ -23,6 +24,9 @@ from jaxemb.data.tokenize import Tokenizer, bucket, pad
 from jaxemb.encode.bert import FIXED, KEYS, UNUSED, BertConfig, parse
 from jaxemb.types import Encoder, Entry, Params
 
+Backbone = BertConfig | encoders.StaticConfig
+"""Every architecture that a folder can hold, by its shape."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
@@ -35,7 +39,7 @@ class Spec:
     prompts: name -> what is put before a text, usually for `query` and `document`.
     """
 
-    backbone: BertConfig | encoders.StaticConfig
+    backbone: Backbone
     pooling: str | None
     normalize: bool
     max_length: int | None
@@ -60,16 +64,23 @@ class Model(NamedTuple):
 def build(spec: Spec, *, dtype: DTypeLike = jnp.float32) -> Encoder:
     """The encoder that a spec describes; params stay float32, products run in `dtype`.
 
+    Models of one shape share it, and so what is compiled for it.
+
     Raises: ValueError when the pooling is unknown or missing.
     """
-    if isinstance(spec.backbone, encoders.StaticConfig):
-        encoder = encoders.static(spec.backbone)
+    return _built(spec.backbone, spec.pooling, spec.normalize, jnp.dtype(dtype).name)
+
+
+@functools.lru_cache(maxsize=32)
+def _built(backbone: Backbone, pooling: str | None, normalize: bool, dtype: str) -> Encoder:
+    if isinstance(backbone, encoders.StaticConfig):
+        encoder = encoders.static(backbone)
     else:
-        if spec.pooling not in encoders.POOLINGS:
-            raise ValueError(f"pooling {spec.pooling!r} is unknown; there is {', '.join(encoders.POOLINGS)}")
-        encoder = encoders.pooled(encoders.bert(spec.backbone, dtype=dtype), encoders.POOLINGS[spec.pooling])
-    encoder = encoders.normalized(encoder) if spec.normalize else encoder
-    return Encoder(encoder.init, jax.jit(encoder.apply))  # compiled once a shape, wherever it is used
+        if pooling not in encoders.POOLINGS:
+            raise ValueError(f"pooling {pooling!r} is unknown; there is {', '.join(encoders.POOLINGS)}")
+        encoder = encoders.pooled(encoders.bert(backbone, dtype=dtype), encoders.POOLINGS[pooling])
+    encoder = encoders.normalized(encoder) if normalize else encoder
+    return Encoder(encoder.init, jax.jit(encoder.apply))
 
 
 def make(spec: Spec, params: Params, tokenizer: Tokenizer, *, dtype: DTypeLike = jnp.float32) -> Model:
@@ -84,6 +95,21 @@ def make(spec: Spec, params: Params, tokenizer: Tokenizer, *, dtype: DTypeLike =
         raise ValueError(f"the tokenizer has {tokenizer.size} ids, the encoder {spec.backbone.vocab_size} rows")
     tokenizer = tokenizer.limited(spec.max_length, add_special=not is_static)
     return Model(build(spec, dtype=dtype), params, tokenizer, spec, jnp.dtype(dtype))
+
+
+def combined(models: Sequence[Model], params: Params) -> Model:
+    """The first model with other params, merged from those of all.
+
+    Raises: ValueError that names what two models do not share: the shape, pooling, prompts, lengths, or the tokenizer.
+    """
+    first = models[0]
+    for i, other in enumerate(models[1:], start=1):
+        ours, theirs = asdict(first.spec), asdict(other.spec)
+        if odd := [name for name in ours if ours[name] != theirs[name]]:
+            raise ValueError(f"model {i} has another {odd[0]} than model 0: {theirs[odd[0]]} and {ours[odd[0]]}")
+        if other.tokenizer.to_json() != first.tokenizer.to_json():
+            raise ValueError(f"model {i} has another tokenizer than model 0")
+    return first._replace(params=params)
 
 
 def shortened(model: Model, max_length: int) -> Model:
@@ -371,18 +397,20 @@ class Plan(NamedTuple):
 def plan(lengths: Sequence[int], longest: int | None) -> list[Plan]:
     """Group texts of like length into batches of planned shapes, longest first.
 
-    The shapes come from `ROWS` and `tokenize.BUCKETS` alone, so the number of programs that are compiled is bounded
-    whatever the texts are.
+    A batch is as long as its longest text and is filled up with the next shorter ones: all but the last are full.
+    The shapes come from `ROWS` and `tokenize.BUCKETS` alone, at most one a length and one more for the last batch: the
+    number of programs that are compiled is bounded whatever the texts are.
     """
     sizes = np.array([bucket(max(length, 1), longest) for length in lengths], dtype=np.int64)
     order = np.argsort(-sizes, kind="stable")
     batches: list[Plan] = []
-    for size in sorted({int(s) for s in sizes}, reverse=True):
-        members = order[sizes[order] == size]
+    start = 0
+    while start < len(order):
+        size = int(sizes[order[start]])
         most = max((rows for rows in ROWS if rows * size <= TOKENS), default=1)
-        for start in range(0, len(members), most):
-            some = members[start : start + most]
-            batches.append(Plan(some, min(rows for rows in ROWS if rows >= len(some)), size))
+        some = order[start : start + most]
+        batches.append(Plan(some, min(rows for rows in ROWS if rows >= len(some)), size))
+        start += len(some)
     return batches
 
 

@@ -21,8 +21,8 @@ import optax
 from jaxtyping import Array, Float
 
 from jaxemb import data, encode, losses, train
-from jaxemb.data.tokenize import Tokenizer
-from jaxemb.types import Batch, Encoder, Objective, Params
+from jaxemb.data.tokenize import Tokenizer, pad
+from jaxemb.types import Batch, Encoder, Objective, Params, Tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,15 +30,16 @@ class Config:
     """What the recipe varies.
 
     temperature: of the contrast, which has `contrast` times the weight of the distillation of one side.
-    tokens: how much of a text the student sees in training; it reads texts whole when it is used.
+    query_tokens, document_tokens: how much of a text the student sees in training; it reads texts whole in use.
     """
 
-    steps: int = 300
+    steps: int = 200
     batch_size: int = 128
     learning_rate: float = 3e-3
     temperature: float = 0.05
     contrast: float = 1.0
-    tokens: int = 128
+    query_tokens: int = 32
+    document_tokens: int = 96
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,15 @@ def student(table: Float[Array, "v d"]) -> tuple[Encoder, Params]:
     return encode.normalized(encode.static(config)), encode.from_table(table)
 
 
-def batch(tokenizer: Tokenizer, pairs: Sequence[Taught]) -> Batch:
-    """Tokens of both sides and the teacher's vectors of them."""
+def batch(cfg: Config, tokenizer: Tokenizer, pairs: Sequence[Taught]) -> Batch:
+    """Tokens of both sides, in one shape whatever the texts are, and the teacher's vectors of them."""
+
+    def tokens(texts: list[str], length: int) -> Tokens:
+        return pad([row[:length] for row in tokenizer.ids(texts).rows], length)
+
     return {
-        "query": tokenizer([pair.query for pair in pairs]),
-        "document": tokenizer([pair.document for pair in pairs]),
+        "query": tokens([pair.query for pair in pairs], cfg.query_tokens),
+        "document": tokens([pair.document for pair in pairs], cfg.document_tokens),
         "query_vector": np.stack([pair.query_vector for pair in pairs]),
         "document_vector": np.stack([pair.document_vector for pair in pairs]),
     }
@@ -69,14 +74,15 @@ def batch(tokenizer: Tokenizer, pairs: Sequence[Taught]) -> Batch:
 
 def objective(cfg: Config, encoder: Encoder) -> Objective:
     """Distillation of both sides, and contrast between them."""
-    towards = partial(train.towards, encoder, losses.embedding_distillation)
-    contrast = train.pairwise(encoder, partial(losses.info_nce, temperature=cfg.temperature))
-    return train.weighted(
+    distil = losses.embedding_distillation
+    contrast = partial(losses.info_nce, temperature=cfg.temperature)
+    return train.objective(
+        encoder,
         {
-            "query_distillation": (1.0, towards("query", "query_vector")),
-            "document_distillation": (1.0, towards("document", "document_vector")),
-            "contrast": (cfg.contrast, contrast),
-        }
+            "query_distillation": train.Term(distil, "query", "query_vector"),
+            "document_distillation": train.Term(distil, "document", "document_vector"),
+            "contrast": train.Term(contrast, "query", "document", weight=cfg.contrast),
+        },
     )
 
 
@@ -92,11 +98,11 @@ def run(
     log: Path | str | None = None,
 ) -> Params:
     """One student from `params`, with the data in the order of `seed`."""
-    short = tokenizer.limited(cfg.tokens, add_special=False)
+    plain = tokenizer.limited(None, add_special=False)
     return train.fit(
         objective(cfg, encoder),
         optax.adam(train.warmup_cosine(cfg.learning_rate, cfg.steps)),
-        data.stream(pairs, batch_size=cfg.batch_size, seed=seed, make=partial(batch, short)),
+        data.stream(pairs, batch_size=cfg.batch_size, seed=seed, make=partial(batch, cfg, plain)),
         params,
         steps=cfg.steps,
         checkpoints=checkpoints,

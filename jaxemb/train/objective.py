@@ -1,66 +1,73 @@
-"""Objectives: an encoder and a loss become a function of params and a batch."""
+"""Objectives: an encoder and losses become a function of params and a batch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxemb.types import Batch, Encoder, Loss, Objective, Params
+from jaxemb.types import Batch, Encoder, Loss, Objective, Params, Tokens
+
+
+class Term(NamedTuple):
+    """One loss between two entries of the batch.
+
+    loss: of two sets of vectors.
+    left, right: entries of the batch; tokens are encoded, anything else is taken as the vectors that it is.
+    weight: of this term in the sum.
+    passed: entries of the batch that go to the loss by name, as `ignore` or `teacher`.
+    """
+
+    loss: Loss
+    left: str
+    right: str
+    weight: float = 1.0
+    passed: Sequence[str] = ()
+
+
+def objective(encoder: Encoder, terms: Mapping[str, Term]) -> Objective:
+    """A weighted sum of losses over one batch, in which every text is encoded once.
+
+    Shown beside it: each term's mean under its name where there are several, and `negatives`, how many documents a
+    query is told apart from in the last term between two sets of texts.
+
+    Raises: ValueError when there is no term.
+    """
+    if not terms:
+        raise ValueError("objective: wanted one term or more, got none")
+
+    def weighed(params: Params, batch: Batch) -> tuple[Float[Array, " b"], dict[str, Array]]:
+        names = dict.fromkeys(name for term in terms.values() for name in (term.left, term.right))
+        read = {name: isinstance(batch[name], Tokens) for name in names}
+        vectors = {name: encoder.apply(params, batch[name]) if read[name] else batch[name] for name in names}
+        shown: dict[str, Array] = {}
+        losses = []
+        for name, term in terms.items():
+            extra = {key: batch[key] for key in term.passed}
+            each = term.loss(vectors[term.left], vectors[term.right], **extra)
+            losses.append(term.weight * each)
+            if len(terms) > 1:
+                shown[name] = each.mean()
+            if read[term.left] and read[term.right]:
+                shown["negatives"] = _negatives(vectors[term.right], extra.get("ignore"))
+        return sum(losses[1:], start=losses[0]), shown
+
+    return weighed
+
+
+def _negatives(document: Float[Array, "n d"], ignore: Array | None) -> Float[Array, ""]:
+    """Documents a query is told apart from, on average; its own, which a mask never takes away, is none of them."""
+    count = jnp.asarray(document.shape[0] - 1, jnp.float32)
+    if ignore is None:
+        return count
+    dropped = ignore & ~jnp.eye(ignore.shape[0], ignore.shape[1], dtype=bool)
+    return count - dropped.sum(axis=1).astype(jnp.float32).mean()
 
 
 def pairwise(encoder: Encoder, loss: Loss, *, passed: Sequence[str] = ()) -> Objective:
-    """Queries against documents, both through one encoder.
-
-    A batch has `query` and `document` tokens, `n >= b` documents of which the first `b` answer the queries.
+    """Queries against documents: a batch has `query` and `document` tokens, the first `b` of which answer the queries.
 
     Args:
       passed: entries of the batch that go to the loss by name, as `ignore` or `teacher`.
     """
-
-    def objective(params: Params, batch: Batch) -> tuple[Float[Array, " b"], dict[str, Array]]:
-        query = encoder.apply(params, batch["query"])
-        document = encoder.apply(params, batch["document"])
-        extra = {name: batch[name] for name in passed}
-        negatives = jnp.asarray(document.shape[0] - 1, jnp.float32)
-        if (ignore := extra.get("ignore")) is not None:
-            # A query's own document is never dropped.
-            dropped = ignore & ~jnp.eye(ignore.shape[0], ignore.shape[1], dtype=bool)
-            negatives = negatives - dropped.sum(axis=1).astype(jnp.float32).mean()
-        return loss(query, document, **extra), {"negatives": negatives}
-
-    return objective
-
-
-def towards(encoder: Encoder, loss: Loss, texts: str, target: str) -> Objective:
-    """The vectors of one side of the batch towards vectors that are given: embedding distillation.
-
-    Args:
-      texts: the entry of tokens.
-      target: the entry of vectors `[b, d]`, row by row those of the same texts.
-    """
-
-    def objective(params: Params, batch: Batch) -> tuple[Float[Array, " b"], dict[str, Array]]:
-        return loss(encoder.apply(params, batch[texts]), batch[target]), {}
-
-    return objective
-
-
-def weighted(parts: dict[str, tuple[float, Objective]]) -> Objective:
-    """A weighted sum of objectives over one batch; each part's mean loss is shown under its name.
-
-    Raises: ValueError when there is no part.
-    """
-    if not parts:
-        raise ValueError("weighted: wanted one objective or more, got none")
-
-    def objective(params: Params, batch: Batch) -> tuple[Float[Array, " b"], dict[str, Array]]:
-        total: Array | None = None
-        shown: dict[str, Array] = {}
-        for name, (weight, part) in parts.items():
-            each, metrics = part(params, batch)
-            shown |= {**metrics, name: each.mean()}
-            total = weight * each if total is None else total + weight * each
-        assert total is not None
-        return total, shown
-
-    return objective
+    return objective(encoder, {"loss": Term(loss, "query", "document", passed=passed)})

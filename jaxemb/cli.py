@@ -1,0 +1,350 @@
+"""The command `jaxemb`: thin doors to library functions.
+
+Exit codes: 0 done, 1 a claim or check did not hold, 2 bad input.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import tyro
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from jaxemb.data import Pair, Task, Tokenizer
+    from jaxemb.types import Batch, Loss
+
+# Everything that loads JAX is imported where it is used: `jaxemb --help` answers at once.
+
+
+class Command(Protocol):
+    """What a subcommand is: its settings, and what it does."""
+
+    def run(self) -> None:
+        """Do it."""
+        ...
+
+
+def _out(text: Any) -> None:
+    """Results go to standard output; progress to standard error."""
+    Console().print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encode:
+    """Embed the documents of a file into a NumPy array `[n, d]`, float32, in their order."""
+
+    model: tyro.conf.Positional[Path | str]
+    """A sentence-transformers folder, or the id of one on the hub."""
+    texts: tyro.conf.Positional[Path]
+    """.txt, one document a line, or .jsonl with `id` and `text`."""
+    out: tyro.conf.Positional[Path]
+    """The .npy file to write."""
+    prompt: str | None = "document"
+    """Which of the model's prompts to put before every text."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """What products are taken in."""
+
+    def run(self) -> None:
+        """Read, encode, write."""
+        import numpy as np
+
+        from jaxemb import atomic, data, model
+
+        vectors = model.encode(
+            model.load(self.model, dtype=self.dtype),
+            data.read_texts(self.texts).texts,
+            prompt=self.prompt,
+            what=f"encode {self.texts.name}",
+        )
+        with atomic.file(self.out) as partial_file, partial_file.open("wb") as file:
+            np.save(file, vectors, allow_pickle=False)
+        _out(f"{self.out}: {vectors.shape[0]} vectors of {vectors.shape[1]} dimensions")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Fine-tune a model on pairs, against the other documents of a batch and any hard negatives of the file."""
+
+    model: tyro.conf.Positional[Path | str]
+    """A sentence-transformers folder, or the id of one on the hub."""
+    pairs: tyro.conf.Positional[Path]
+    """.jsonl or .parquet with `query`, `document` and perhaps `negatives`."""
+    out: tyro.conf.Positional[Path]
+    """The model folder to write; checkpoints go beside it, and a run that was killed goes on from them."""
+    steps: int = 1000
+    batch_size: int = 64
+    learning_rate: float = 2e-5
+    temperature: float = 0.05
+    matryoshka: tuple[int, ...] = ()
+    """Prefixes that must serve alone, the whole vector among them if it must, too."""
+    tokens: int = 128
+    """How much of a text is read in training."""
+    seed: int = 0
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """What products are taken in; params stay float32."""
+
+    def run(self) -> None:
+        """Load, fit, save."""
+        import optax
+
+        from jaxemb import data, losses, model, train
+
+        start = model.load(self.model, dtype=self.dtype)
+        loss: Loss = partial(losses.info_nce, temperature=self.temperature)
+        loss = losses.matryoshka(loss, self.matryoshka) if self.matryoshka else loss
+        short = start.tokenizer.limited(self.tokens, add_special=start.tokenizer.add_special)
+        params = train.fit(
+            train.pairwise(start.encoder, loss),
+            optax.adamw(train.warmup_cosine(self.learning_rate, self.steps)),
+            data.stream(
+                data.read_pairs(self.pairs), batch_size=self.batch_size, seed=self.seed, make=partial(_pairs, short)
+            ),
+            start.params,
+            steps=self.steps,
+            checkpoints=Path(f"{self.out}.checkpoints"),
+            log=Path(f"{self.out}.log.jsonl"),
+        )
+        model.save(start._replace(params=params), self.out)
+        _out(f"{self.out}: trained {self.steps} steps; losses in {self.out}.log.jsonl")
+
+
+def _pairs(tokenizer: "Tokenizer", pairs: "Sequence[Pair]") -> "Batch":
+    """Queries, and their documents with every pair's negatives after them."""
+    negatives = [text for pair in pairs for text in pair.negatives]
+    return {
+        "query": tokenizer([pair.query for pair in pairs]),
+        "document": tokenizer([pair.document for pair in pairs] + negatives),
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merge:
+    """Merge models of one shape into one."""
+
+    out: tyro.conf.Positional[Path]
+    """The model folder to write."""
+    models: tyro.conf.Positional[tuple[Path, ...]]
+    """Two folders or more."""
+    operator: Literal["average", "slerp", "task-arithmetic"] = "average"
+    weights: tuple[float, ...] = ()
+    """One a model; for slerp one number, how far to go from the first model to the second."""
+    base: Path | None = None
+    """What task arithmetic takes differences from."""
+
+    def run(self) -> None:
+        """Load, merge, save."""
+        from jaxemb import merge, model
+
+        models = [model.load(folder) for folder in self.models]
+        params = [model.combined(models, one.params).params for one in models]
+        weights = list(self.weights) or [1 / len(models)] * len(models)
+        if self.operator == "slerp":
+            if len(models) != 2 or len(self.weights) > 1:
+                raise ValueError(f"slerp: wanted 2 models and 1 weight, got {len(models)} and {len(self.weights)}")
+            merged = merge.slerp(params[0], params[1], self.weights[0] if self.weights else 0.5)
+        elif self.operator == "task-arithmetic":
+            if self.base is None:
+                raise ValueError("task-arithmetic: wanted --base, the model that the others were trained from")
+            base = model.load(self.base)
+            merged = merge.task_arithmetic(model.combined([*models, base], base.params).params, params, weights)
+        else:
+            merged = merge.average(params, weights)
+        model.save(model.combined(models, merged), self.out)
+        _out(f"{self.out}: {self.operator} of {len(models)} models")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compress:
+    """Turn an array of vectors into codes; the compressor is fitted on all of them and kept beside the codes."""
+
+    vectors: tyro.conf.Positional[Path]
+    """A .npy file, float32 `[n, d]`."""
+    out: tyro.conf.Positional[Path]
+    """The folder to write: `codes.npy` and `compressor/`."""
+    compressor: str = "int8"
+    """Its name, as `int8`, `bits`, `truncate-128` or `truncate-128+int8`."""
+
+    def run(self) -> None:
+        """Fit, apply, save."""
+        import numpy as np
+
+        from jaxemb import atomic, compress
+
+        vectors = np.load(self.vectors, allow_pickle=False)
+        chosen = compress.by_name(self.compressor)
+        state = chosen.fit(vectors)
+        codes = np.asarray(chosen.apply(state, vectors))
+        with atomic.folder(self.out) as partial_folder:
+            compress.save(partial_folder / "compressor", chosen, state)
+            np.save(partial_folder / "codes.npy", codes, allow_pickle=False)
+        smaller = vectors.nbytes / codes.nbytes
+        _out(f"{self.out}: {len(codes)} codes of {codes.nbytes // len(codes)} bytes, {smaller:.1f} times smaller")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Index:
+    """Embed the documents of a file and write a bundle that answers queries."""
+
+    model: tyro.conf.Positional[Path | str]
+    """A sentence-transformers folder, or the id of one on the hub."""
+    texts: tyro.conf.Positional[Path]
+    """.txt, one document a line, or .jsonl with `id` and `text`."""
+    out: tyro.conf.Positional[Path]
+    """The bundle to write; one that is there is replaced when the new one is finished."""
+    kind: Literal["scann", "exact"] = "scann"
+    compressor: str = "float32"
+    """What is stored for a vector, as `int8` or `bits`; with scann `float32` or `truncate-<size>`."""
+
+    def run(self) -> None:
+        """Read, encode, index, write."""
+        from jaxemb import compress, data, model
+        from jaxemb.index import bundle
+
+        documents = data.read_texts(self.texts)
+        made = {"texts": self.texts.name, "model": Path(self.model).name}
+        chosen = compress.by_name(self.compressor)
+        loaded = model.load(self.model)
+        bundle.write(self.out, loaded, documents.ids, documents.texts, compressor=chosen, index=self.kind, made=made)
+        _out(f'{self.out}: {len(documents.ids)} documents; ask it: jaxemb search {self.out} "your question"')
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """Ask a bundle: prints score, id and text of the nearest documents."""
+
+    bundle: tyro.conf.Positional[Path]
+    """A folder that `jaxemb index` or `jaxemb quickstart` wrote."""
+    query: tyro.conf.Positional[str]
+    k: int = 5
+    """How many documents."""
+
+    def run(self) -> None:
+        """Load, search, print."""
+        from jaxemb.index import bundle
+
+        for rank, found in enumerate(bundle.search(bundle.load(self.bundle), [self.query], self.k)[0], start=1):
+            _out(f"{rank}. {found.score:.4f}  {found.id}")
+            _out("\n".join(f"     {line}" for line in found.text.splitlines()[:6]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """Measure models and compressors on a retrieval task, beside BM25, and write a leaderboard."""
+
+    out: tyro.conf.Positional[Path]
+    """The folder to write."""
+    models: tyro.conf.Positional[tuple[str, ...]]
+    """Sentence-transformers folders, or ids on the hub."""
+    task: Path | Literal["python-code"] = "python-code"
+    """A BEIR folder, or the task that is built from the code on this machine."""
+    split: str = "test"
+    compressors: tuple[str, ...] = ("float32", "int8", "bits")
+    kinds: tuple[Literal["exact", "scann"], ...] = ("exact",)
+    """Kinds of index; scann is measured with float32 only."""
+    documents: int | None = None
+    """At most so many documents of the task."""
+    queries: int | None = None
+    """At most so many queries of the task."""
+
+    def run(self) -> None:
+        """Read the task, measure every combination, write."""
+        from jaxemb import compress, harness, model
+
+        task = self._task()
+        chosen = [compress.by_name(name) for name in self.compressors]
+        variants = [harness.Variant(kind, one) for kind in self.kinds for one in chosen]
+        variants = [one for one in variants if one.kind != "scann" or one.compressor.name == "float32"]
+        embedded = [harness.embed(Path(name).name, model.load(name), task) for name in self.models]
+        records = harness.suite([(one, variants) for one in embedded], task)
+        _out(harness.terminal(harness.leaderboard.write(records, self.out)))
+        _out(f"{self.out / 'leaderboard.html'}")
+
+    def _task(self) -> "Task":
+        from jaxemb import data
+
+        if self.task == "python-code":
+            task = data.python_code.task(data.python_code.prepare(self.out / "data"), self.split)
+        else:
+            task = data.read_beir(self.task, self.split)
+        if self.documents is None and self.queries is None:
+            return task
+        return data.cap(
+            task,
+            documents=min(self.documents or len(task.documents), len(task.documents)),
+            queries=min(self.queries or len(task.queries), len(task.queries)),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaderboard:
+    """Make tables, plots and the page again from records."""
+
+    records: tyro.conf.Positional[Path]
+    """A file of JSON lines."""
+    out: tyro.conf.Positional[Path]
+    """The folder to write."""
+    ranked_by: str = "ndcg@10"
+
+    def run(self) -> None:
+        """Read, summarise, write."""
+        from jaxemb import harness
+
+        board = harness.leaderboard.write(harness.record.read(self.records), self.out, ranked_by=self.ranked_by)
+        _out(harness.terminal(board))
+        _out(f"{self.out / 'leaderboard.html'}")
+
+
+COMMANDS: dict[str, type[Command]] = {
+    "train": Train,
+    "encode": Encode,
+    "merge": Merge,
+    "compress": Compress,
+    "index": Index,
+    "search": Search,
+    "bench": Bench,
+    "leaderboard": Leaderboard,
+}
+
+
+def _quickstart(arguments: Sequence[str]) -> None:
+    from jaxemb.quickstart import Config, quickstart
+
+    quickstart(tyro.cli(Config, args=arguments, prog="jaxemb quickstart", description=quickstart.__doc__))
+
+
+def _usage() -> str:
+    told = {"quickstart": "The main job: from the code on this machine to a leaderboard and a bundle."}
+    told |= {name: (command.__doc__ or "").splitlines()[0] for name, command in COMMANDS.items()}
+    lines = [f"  {name:12} {text}" for name, text in told.items()]
+    return "\n".join(["usage: jaxemb COMMAND ...", "", *lines, "", "jaxemb COMMAND --help tells the settings of one."])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    name, rest = (given[0], given[1:]) if given else ("", [])
+    if name in {"", "-h", "--help"}:
+        _out(_usage())
+        return 0 if name else 2
+    if name == "--version":
+        from jaxemb import __version__
+
+        _out(f"jaxemb {__version__}")
+        return 0
+    complain = Console(stderr=True).print
+    if name != "quickstart" and name not in COMMANDS:
+        complain(f"jaxemb: no command {name!r}; there are quickstart, {', '.join(COMMANDS)}", highlight=False)
+        return 2
+    try:
+        if name == "quickstart":
+            _quickstart(rest)
+        else:
+            tyro.cli(COMMANDS[name], args=rest, prog=f"jaxemb {name}").run()
+    except (ValueError, TypeError, OSError, ImportError, FloatingPointError) as error:
+        complain(f"jaxemb {name}: {error}", highlight=False, markup=False, soft_wrap=True)
+        return 2
+    return 0
