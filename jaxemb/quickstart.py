@@ -288,8 +288,8 @@ def quickstart(cfg: Config) -> list[Record]:
     untrained, trained = students(cfg, stages, teacher, pairs, made_from)
     operator, student = merged(stages, trained, untrained, teacher, choose)
     shown = [("MiniLM", teacher), ("token average", untrained)]
-    shown += [(f"student, seed {seed}", one) for seed, one in zip(cfg.seeds, trained, strict=True)]
-    shown += [("student, merged", student)]
+    shown += [(f"student {seed}", one) for seed, one in zip(cfg.seeds, trained, strict=True)]
+    shown += [("merged student", student)]
     rich = {name: leaves_share(stages, embedded(stages, name, one, choose)) for name, one in (shown[0], shown[-1])}
     encoders = [(embedded(stages, name, one, task), rich.get(name)) for name, one in shown]
     measured = key(
@@ -311,8 +311,8 @@ def quickstart(cfg: Config) -> list[Record]:
     board = harness.leaderboard.write(records, out)
     made = {"quickstart": json.loads(json.dumps(_plain(cfg), default=str)), "merge": operator, "task": task.name}
     bundle = exported(stages, out / "bundle", encoders[-1], task, made)
-    harness.terminal(board)
-    for line in (clear_of(records, "student, merged", "token average"), *answers(bundle, EXAMPLES)):
+    progress.console.print(harness.terminal(board))
+    for line in (clear_of(records, "merged student", "token average"), *answers(bundle, EXAMPLES)):
         progress.say(line)
     for name in ("leaderboard.html", "leaderboard.md", "leaderboard.csv", "leaderboard.png", "records.jsonl", "bundle"):
         progress.say(f"{name:17} {out / name}")

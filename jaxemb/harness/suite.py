@@ -68,7 +68,7 @@ def row(one: Embedded, variant: Variant, config: Mapping[str, Any]) -> System:
     parts = [one.name]
     parts += [] if variant.compressor.name == "float32" else [variant.compressor.name]
     parts += [] if variant.kind == "exact" else [variant.kind]
-    return of_index(", ".join(parts), built, {"encoder": one.name, **config}, build_s=(took,))
+    return of_index(" / ".join(parts), built, {"encoder": one.name, **config}, build_s=(took,))
 
 
 def suite(

@@ -13,9 +13,9 @@ from jaxemb.index import Index, bytes_on_disk
 def of_index(name: str, index: Index, config: Mapping[str, Any], *, build_s: tuple[float, ...] = ()) -> System:
     """A system that searches an index with query vectors.
 
-    Bytes are counted here: on disk by saving it, index and compressor, into a
-    temporary folder; a vector's are its share of all that the index holds in
-    memory, so that trees, tables and what a compressor learnt are paid for.
+    Bytes on disk are counted here, by saving it, index and compressor, into a
+    temporary folder.  Trees, tables and what a compressor learnt are in those and
+    in the resident bytes; a vector's bytes are what one more of them would take.
 
     Args:
       name: what tables call it.
@@ -31,7 +31,7 @@ def of_index(name: str, index: Index, config: Mapping[str, Any], *, build_s: tup
         name=name,
         config={**config, **added},
         search=index.search,
-        bytes_per_vector=index.resident_bytes / index.size,
+        bytes_per_vector=index.bytes_per_vector,
         disk_bytes=disk,
         resident_bytes=index.resident_bytes,
         build_s=build_s,

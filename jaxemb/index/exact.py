@@ -105,6 +105,11 @@ class Exact:
         return {"block": self.block, "devices": self.mesh.size}
 
     @property
+    def bytes_per_vector(self) -> int:
+        """A code."""
+        return self.compressor.bytes_per_vector(self.dim)
+
+    @property
     def resident_bytes(self) -> int:
         """Codes, padding and what the compressor learnt (once, though each device has a copy)."""
         return self.codes.nbytes + interface.state_bytes(self.state)

@@ -30,6 +30,7 @@ class Index(Protocol):
     size, dim: how many vectors, and the length that queries must have.
     compressor, state: what turned the vectors into what is stored.
     settings: all that was chosen when it was made, defaults written out.
+    bytes_per_vector: what one more vector would take, tables and what a compressor learnt apart.
     resident_bytes: what it holds in memory for its vectors, its compressor included.
     """
 
@@ -45,6 +46,8 @@ class Index(Protocol):
     def state(self) -> Params: ...
     @property
     def settings(self) -> Mapping[str, Any]: ...
+    @property
+    def bytes_per_vector(self) -> int: ...
     @property
     def resident_bytes(self) -> int: ...
 

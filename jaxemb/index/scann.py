@@ -75,19 +75,24 @@ class Scann:
     settings: dict[str, Any]
 
     @property
+    def bytes_per_vector(self) -> int:
+        """float32 for the last step; with a tree also two 4-bit codes a byte, and a leaf number."""
+        stored = self.compressor.bytes_per_vector(self.dim)
+        if not self.settings["leaves"]:
+            return stored
+        blocks = -(-(stored // 4) // self.settings["dims_per_block"])
+        return stored + -(-blocks // 2) + 4
+
+    @property
     def resident_bytes(self) -> int:
         """Bytes of the arrays that ScaNN holds, counted from its format (its C++ side cannot be asked).
 
-        float32 vectors for the last step; with a tree also two 4-bit codes a byte, a
-        leaf number a row, the leaves' centres in two copies and the codes' own centres.
+        The vectors; with a tree also the leaves' centres in two copies and the codes' own centres.
         The growth of the process is within a few per cent of it at 10^5 rows.
         """
-        dim = self.compressor.bytes_per_vector(self.dim) // 4
-        total = 4 * self.size * dim + interface.state_bytes(self.state)
-        if self.settings["leaves"]:
-            blocks = -(-dim // self.settings["dims_per_block"])
-            total += self.size * (-(-blocks // 2) + 4) + 2 * 4 * self.settings["leaves"] * dim + 16 * 4 * dim
-        return total
+        stored = self.compressor.bytes_per_vector(self.dim)
+        centres = (2 * self.settings["leaves"] + 16) * stored if self.settings["leaves"] else 0
+        return self.size * self.bytes_per_vector + centres + interface.state_bytes(self.state)
 
     def search(
         self,
