@@ -170,11 +170,15 @@ class Compress:
 
     def run(self) -> None:
         """Fit, apply, save."""
+        import jax.numpy as jnp
         import numpy as np
 
         from jaxemb import atomic, compress
 
         vectors = np.load(self.vectors, allow_pickle=False)
+        if vectors.ndim != 2 or vectors.dtype != np.float32 or not len(vectors):
+            raise ValueError(f"{self.vectors}: wanted float32 [n, d], got {vectors.dtype} {list(vectors.shape)}")
+        vectors = jnp.asarray(vectors)
         chosen = compress.by_name(self.compressor)
         state = chosen.fit(vectors)
         codes = np.asarray(chosen.apply(state, vectors))

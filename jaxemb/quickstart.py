@@ -44,7 +44,7 @@ class Config:
     """
 
     out: Path = Path("quickstart")
-    pairs: int = 5000
+    pairs: int = 4000
     choose: int = 1000
     documents: int = 3000
     queries: int = 1000

@@ -1,0 +1,137 @@
+"""The command line from end to end on a tiny model, and its exit codes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxemb import cli, index, model
+
+GOLDEN = Path(__file__).parent / "golden" / "bert" / "new"
+
+
+@pytest.fixture
+def texts(tmp_path) -> Path:
+    file = tmp_path / "texts.jsonl"
+    rows = [{"id": f"doc-{letter}", "text": f"{letter} {letter} a"} for letter in "bcdefghijk"]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+def run(*arguments: object) -> int:
+    return cli.main([str(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize(("kind", "compressor"), [("exact", "int8"), ("exact", "float32"), ("scann", "float32")])
+def test_index_and_search(texts, tmp_path, capsys, kind, compressor):
+    bundle = tmp_path / "bundle"
+    assert run("index", GOLDEN, texts, bundle, "--kind", kind, "--compressor", compressor) == 0
+    assert index.bundle.load(bundle).manifest["made"] == {"texts": "texts.jsonl", "model": "new"}
+    capsys.readouterr()
+    assert run("search", bundle, "e e a", "--k", 2) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("1. ")
+    assert lines[0].endswith("  doc-e")
+    assert lines[1].strip() == "e e a"
+    assert lines[2].startswith("2. ")
+
+
+def test_encode_and_compress(texts, tmp_path, capsys):
+    assert run("encode", GOLDEN, texts, tmp_path / "v.npy") == 0
+    vectors = np.load(tmp_path / "v.npy")
+    wanted = model.encode(model.load(GOLDEN), [json.loads(row)["text"] for row in texts.read_text().splitlines()])
+    np.testing.assert_array_equal(vectors, wanted)
+    assert run("compress", tmp_path / "v.npy", tmp_path / "codes", "--compressor", "bits") == 0
+    assert np.load(tmp_path / "codes" / "codes.npy").shape == (10, 2)
+    np.save(tmp_path / "wide.npy", np.zeros((3, 4)))
+    assert run("compress", tmp_path / "wide.npy", tmp_path / "none") == 2
+    assert "wanted float32 [n, d], got float64 [3, 4]" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "none").exists()
+
+
+def test_train_then_merge(tmp_path):
+    pairs = tmp_path / "pairs.jsonl"
+    rows = [{"query": f"{a} {b}", "document": f"{b} {a} {a}"} for a in "abcdefgh" for b in "ijkl"]
+    pairs.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = ("--steps", 4, "--batch-size", 8, "--learning-rate", 0.01, "--matryoshka", 8, 16)
+    for seed in (0, 1):
+        assert run("train", GOLDEN, pairs, tmp_path / f"m{seed}", "--seed", seed, *settings) == 0
+    assert len((tmp_path / "m0.log.jsonl").read_text().splitlines()) == 4
+    for operator, more in (("average", ()), ("slerp", ("--weights", 0.3)), ("task-arithmetic", ("--base", GOLDEN))):
+        out = tmp_path / operator
+        assert run("merge", out, tmp_path / "m0", tmp_path / "m1", "--operator", operator, *more) == 0
+        assert model.fingerprint(model.load(out)) not in {
+            model.fingerprint(model.load(tmp_path / f"m{seed}")) for seed in (0, 1)
+        }
+
+
+def test_bench_and_leaderboard(tmp_path, capsys):
+    task = tmp_path / "letters"
+    (task / "qrels").mkdir(parents=True)
+    rows = [{"_id": f"d{letter}", "title": "", "text": f"{letter} {letter} a"} for letter in "bcdefghijk"]
+    (task / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    asked = [{"_id": f"q{letter}", "text": f"{letter} {letter}"} for letter in "bcdefghijk"]
+    (task / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked))
+    judged = "".join(f"q{letter}\td{letter}\t1\n" for letter in "bcdefghijk")
+    (task / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + judged)
+    assert run("bench", tmp_path / "out", GOLDEN, "--task", task, "--compressors", "float32", "int8") == 0
+    made = tmp_path / "out"
+    first = (made / "leaderboard.md").read_text()
+    assert "new / int8" in first
+    assert "BM25" in first
+    assert run("leaderboard", made / "records.jsonl", tmp_path / "again") == 0
+    assert (tmp_path / "again" / "leaderboard.md").read_text() == first
+
+
+def test_help_is_not_an_error(capsys):
+    assert run("--help") == 0
+    told = capsys.readouterr().out
+    assert all(name in told for name in ("quickstart", *cli.COMMANDS))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("frobnicate",), "no command 'frobnicate'; there are quickstart, train"),
+        (("search", "nowhere", "words"), "nowhere: no bundle there"),
+        (("index", GOLDEN, "none.jsonl", "out"), "none.jsonl: no such file"),
+        (("encode", "no-model", "none.txt", "out.npy"), "no-model: no such model folder"),
+        (("merge", "out", GOLDEN, GOLDEN, "--operator", "task-arithmetic"), "wanted --base"),
+        (("leaderboard", "none.jsonl", "out"), "none.jsonl"),
+    ],
+)
+def test_bad_input_ends_with_2_and_says_why(arguments, message, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert run(*arguments) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.txt", "", "wanted one document or more, got none"),
+        ("a.csv", "x", "wanted a .txt or .jsonl file, got .csv"),
+        ("a.jsonl", '{"id": "1", "text": "x"}\n{"id": "2"}\n', r"line 2: wanted .*got \['id'\]"),
+        ("a.jsonl", "{\n", "line 1: not JSON"),
+    ],
+)
+def test_files_of_texts_are_refused_by_line(tmp_path, capsys, name, content, message):
+    from jaxemb import data
+
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ValueError, match=message):
+        data.read_texts(tmp_path / name)
+    assert run("index", GOLDEN, tmp_path / name, tmp_path / "out") == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path):
+    from jaxemb import data
+
+    (tmp_path / "a.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match="not text in UTF-8"):
+        data.read_texts(tmp_path / "a.txt")
+    (tmp_path / "b.txt").write_text("one\n\nthree\n")
+    assert data.read_texts(tmp_path / "b.txt") == (["1", "3"], ["one", "three"])
