@@ -67,7 +67,7 @@ class Encode:
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """Fine-tune a model on pairs, against the other documents of a batch and any hard negatives of the file."""
+    """Fine-tune a model on pairs, against the other documents of a batch and hard negatives of the file."""
 
     model: tyro.conf.Positional[Path | str]
     """A sentence-transformers folder, or the id of one on the hub."""
@@ -75,6 +75,8 @@ class Train:
     """.jsonl or .parquet with `query`, `document` and perhaps `negatives`."""
     out: tyro.conf.Positional[Path]
     """The model folder to write; checkpoints go beside it, and a run that was killed goes on from them."""
+    negatives: int = 0
+    """Hard negatives of every pair to use; each pair of the file needs so many."""
     steps: int = 1000
     batch_size: int = 64
     learning_rate: float = 2e-5
@@ -101,7 +103,10 @@ class Train:
             train.pairwise(start.encoder, loss),
             optax.adamw(train.warmup_cosine(self.learning_rate, self.steps)),
             data.stream(
-                data.read_pairs(self.pairs), batch_size=self.batch_size, seed=self.seed, make=partial(_pairs, short)
+                data.read_pairs(self.pairs),
+                batch_size=self.batch_size,
+                seed=self.seed,
+                make=partial(_pairs, short, self.negatives),
             ),
             start.params,
             steps=self.steps,
@@ -112,12 +117,15 @@ class Train:
         _out(f"{self.out}: trained {self.steps} steps; losses in {self.out}.log.jsonl")
 
 
-def _pairs(tokenizer: "Tokenizer", pairs: "Sequence[Pair]") -> "Batch":
-    """Queries, and their documents with every pair's negatives after them."""
-    negatives = [text for pair in pairs for text in pair.negatives]
+def _pairs(tokenizer: "Tokenizer", negatives: int, pairs: "Sequence[Pair]") -> "Batch":
+    """Queries, and their documents with the first negatives of every pair after them."""
+    for pair in pairs:
+        if len(pair.negatives) < negatives:
+            raise ValueError(f"wanted {negatives} negatives a pair, got {len(pair.negatives)} for {pair.query[:60]!r}")
+    hard = [text for pair in pairs for text in pair.negatives[:negatives]]
     return {
         "query": tokenizer([pair.query for pair in pairs]),
-        "document": tokenizer([pair.document for pair in pairs] + negatives),
+        "document": tokenizer([pair.document for pair in pairs] + hard),
     }
 
 

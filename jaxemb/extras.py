@@ -16,6 +16,9 @@ EXTRA = {
     "scipy": "bench",
 }
 
+INSTEAD = {"scann": "; its wheels are for Linux, up to Python 3.13: elsewhere take the index kind 'exact'"}
+"""What else helps, where the command may not."""
+
 
 def load(module: str) -> ModuleType:
     """Import `module`, which may be dotted.
@@ -31,4 +34,5 @@ def load(module: str) -> ModuleType:
         extra = EXTRA[package]
         raise ImportError(
             f"{package} is not installed; it comes with the extra {extra!r}: pip install 'jaxemb[{extra}]'"
+            f"{INSTEAD.get(package, '')}"
         ) from missing

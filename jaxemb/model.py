@@ -220,7 +220,11 @@ def _read_prompts(file: Path) -> dict[str, str]:
 
 def _modules(folder: Path) -> list[tuple[str, Path]]:
     """`(class name, folder)` of every module; the class's package moved between generations, its name did not."""
-    listed = sorted(_json(folder / "modules.json"), key=lambda module: module["idx"])
+    listed = _json(folder / "modules.json")
+    for module in listed:
+        if not isinstance(module, dict) or not {"idx", "path", "type"} <= module.keys():
+            raise ValueError(f"{folder / 'modules.json'}: a module needs idx, path and type, got {module}")
+    listed = sorted(listed, key=lambda module: module["idx"])
     return [(module["type"].rpartition(".")[2], folder / module["path"]) for module in listed]
 
 

@@ -161,7 +161,7 @@ def students(
     encoder, untrained = static_student.student(teacher.params["tokens"])
 
     def train(seed: int, name: str) -> Model:
-        params = static_student.run(
+        taught = static_student.run(
             cfg.student,
             encoder,
             untrained,
@@ -171,7 +171,7 @@ def students(
             checkpoints=stages.folder / f"{name}.checkpoints",
             log=stages.folder / f"{name}.log.jsonl",
         )
-        return as_model(params, teacher)
+        return as_model(taught.params, teacher)
 
     trained = []
     for seed in cfg.seeds:
@@ -304,7 +304,7 @@ def quickstart(cfg: Config) -> list[Record]:
         lambda: harness.suite(
             [(one, variants(share)) for one, share in encoders],
             task,
-            settings=Settings(calls=cfg.calls),
+            settings=Settings(calls=cfg.calls, cores=min(2, harness.machine.usable())),
             config={"quickstart": _plain(cfg)},
         ),
     )

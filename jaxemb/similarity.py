@@ -65,4 +65,4 @@ def hamming(query: UInt8[Array, "b c"], document: UInt8[Array, "n c"]) -> Float[
     [[ 0. -2.]]
     """
     differing = lax.population_count(query[:, None, :] ^ document[None, :, :])
-    return -jnp.sum(differing, axis=-1, dtype=jnp.int32).astype(jnp.float32)
+    return (-jnp.sum(differing, axis=-1, dtype=jnp.int32)).astype(jnp.float32)

@@ -10,14 +10,23 @@ import pytest
 from jaxemb import data, harness, index
 
 ROOT = Path(__file__).parent.parent
-SMALL = """--pairs 64 --choose 60 --documents 120 --queries 60 --tokens 24 --calls 5
---student.steps 8 --student.batch-size 32""".split()
+SMALL = {
+    "pairs": 64,
+    "choose": 60,
+    "documents": 120,
+    "queries": 60,
+    "tokens": 24,
+    "calls": 5,
+    "student.steps": 8,
+    "student.batch-size": 32,
+}
 
 
 def run(out: Path) -> str:
     """What a user would run, in a process with one device; returns what it said."""
     program = "import sys; from jaxemb import cli; sys.exit(cli.main(sys.argv[1:]))"
-    command = [sys.executable, "-c", program, "quickstart", "--out", str(out), *SMALL]
+    command = [sys.executable, "-c", program, "quickstart", "--out", str(out)]
+    command += [f"--{name}={value}" for name, value in SMALL.items()]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr[-3000:]
     return ended.stderr

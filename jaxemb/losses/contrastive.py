@@ -42,8 +42,8 @@ def info_nce(
 
         loss_i = -log( exp(s_ii / t) / sum_j exp(s_ij / t) )
 
-    >>> print(info_nce(jnp.eye(2), jnp.eye(2), temperature=1.0).round(3))
-    [0.313 0.313]
+    >>> [f"{one:.3f}" for one in info_nce(jnp.eye(2), jnp.eye(2), temperature=1.0)]
+    ['0.313', '0.313']
 
     Args:
       query, document: any length; scaled to unit length here.  `n >= b`.

@@ -22,7 +22,8 @@ from jaxtyping import Array, Float
 
 from jaxemb import data, encode, losses, train
 from jaxemb.data.tokenize import Tokenizer, pad
-from jaxemb.types import Batch, Encoder, Objective, Params, Tokens
+from jaxemb.similarity import cosine
+from jaxemb.types import Batch, Embedder, Encoder, Objective, Params, Tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,7 @@ class Taught:
     document_vector: Float[np.ndarray, " d"]
 
 
-def student(table: Float[Array, "v d"]) -> tuple[Encoder, Params]:
+def student(table: Float[Array | np.ndarray, "v d"]) -> tuple[Encoder, Params]:
     """A static encoder with vectors of length one, and its params before any training: the plain token average."""
     config = encode.StaticConfig(vocab_size=table.shape[0], hidden_size=table.shape[1])
     return encode.normalized(encode.static(config)), encode.from_table(table)
@@ -96,10 +97,10 @@ def run(
     seed: int,
     checkpoints: Path | str | None = None,
     log: Path | str | None = None,
-) -> Params:
+) -> Embedder:
     """One student from `params`, with the data in the order of `seed`."""
     plain = tokenizer.limited(None, add_special=False)
-    return train.fit(
+    learnt = train.fit(
         objective(cfg, encoder),
         optax.adam(train.warmup_cosine(cfg.learning_rate, cfg.steps)),
         data.stream(pairs, batch_size=cfg.batch_size, seed=seed, make=partial(batch, cfg, plain)),
@@ -109,3 +110,4 @@ def run(
         log=log,
         what=f"student {seed}",
     )
+    return Embedder(learnt, query=encoder.apply, document=encoder.apply, score=cosine)
