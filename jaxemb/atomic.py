@@ -71,18 +71,25 @@ def file(path: Path | str) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def folder(path: Path | str) -> Iterator[Path]:
+def folder(path: Path | str, *, replaces: str) -> Iterator[Path]:
     """Yield a temporary folder to fill; it becomes `path` when the block ends without an error.
+
+    Only a folder of the same kind is replaced: one that holds a file of the name
+    `replaces`, or nothing at all.  Someone's other files are never removed.
 
     An old folder at `path` and the new one change places in one step on Linux, so
     that there always is a whole one.  Elsewhere the old one is set aside just before
     the rename: for that instant there is none, never half of one.
 
-    Raises: NotADirectoryError when something that is no folder is at `path`.
+    Raises: NotADirectoryError when something that is no folder is at `path`;
+      FileExistsError when a folder of another kind is.
     """
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise NotADirectoryError(f"{path}: wanted a folder or nothing there, got a file")
+    there = sorted(inside.name for inside in path.iterdir()) if path.exists() else []
+    if there and replaces not in there:
+        raise FileExistsError(f"{path}: wanted nothing there or a folder with {replaces}, got one with {there[:5]}")
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep(path)
     partial = Path(tempfile.mkdtemp(prefix=f".{path.name}{MARK}", dir=path.parent))

@@ -78,7 +78,8 @@ def from_foreign(
     Args:
       tensors: foreign name -> array.
       keys: where each leaf comes from.
-      like: params, or their shapes, that the result must match; the number of layers comes from here.
+      like: params, or their shapes, that the result must match; the number of layers and the dtypes come from here,
+        so that weights stored in half precision become what the encoder computes with.
       unused: foreign names that may be there and are left out on purpose.
     Raises: ValueError that names every missing tensor, left-over tensor and wrong shape, wanted and got.
     """
@@ -102,6 +103,11 @@ def from_foreign(
     problems += [f"left over {name}" for name in sorted(tensors.keys() - taken)]
     problems += [f"nothing maps to {path}" for path in sorted(shapes.keys() - {entry.ours for entry in keys})]
     problems += [
+        f"{path}: wanted numbers of floating point, got {leaf.dtype}"
+        for path, leaf in flat.items()
+        if not jnp.issubdtype(leaf.dtype, jnp.floating)
+    ]
+    problems += [
         f"{path}: wanted shape {shapes.get(path)}, got {leaf.shape}"
         for path, leaf in flat.items()
         if shapes.get(path) != leaf.shape
@@ -109,7 +115,8 @@ def from_foreign(
     if problems:
         more = f" and {len(problems) - 12} more" if len(problems) > 12 else ""
         raise ValueError(f"weights do not fit: {'; '.join(problems[:12])}{more}")
-    return nest({path: jnp.asarray(leaf) for path, leaf in flat.items()})
+    dtypes = {path: leaf.dtype for path, leaf in leaves(like).items()}
+    return nest({path: jnp.asarray(leaf, dtypes[path]) for path, leaf in flat.items()})
 
 
 def to_foreign(params: Params, keys: Sequence[Entry]) -> dict[str, np.ndarray]:

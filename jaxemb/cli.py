@@ -3,9 +3,11 @@
 Exit codes: 0 done, 1 a claim or check did not hold, 2 bad input.
 """
 
+import hashlib
+import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -96,6 +98,9 @@ class Train:
         from jaxemb import data, losses, model, train
 
         start = model.load(self.model, dtype=self.dtype)
+        # Checkpoints of other settings, another model or other pairs must not be taken for this run's.
+        settings = {name: value for name, value in asdict(self).items() if name not in {"model", "pairs", "out"}}
+        made_from = json.dumps([settings, model.fingerprint(start)], sort_keys=True).encode() + self.pairs.read_bytes()
         loss: Loss = partial(losses.info_nce, temperature=self.temperature)
         loss = losses.matryoshka(loss, self.matryoshka) if self.matryoshka else loss
         short = start.tokenizer.limited(self.tokens, add_special=start.tokenizer.add_special)
@@ -111,6 +116,7 @@ class Train:
             start.params,
             steps=self.steps,
             checkpoints=Path(f"{self.out}.checkpoints"),
+            run=hashlib.sha256(made_from).hexdigest()[:12],
             log=Path(f"{self.out}.log.jsonl"),
         )
         model.save(start._replace(params=params), self.out)
@@ -133,10 +139,10 @@ def _pairs(tokenizer: "Tokenizer", negatives: int, pairs: "Sequence[Pair]") -> "
 class Merge:
     """Merge models of one shape into one."""
 
-    out: tyro.conf.Positional[Path]
-    """The model folder to write."""
     models: tyro.conf.Positional[tuple[Path, ...]]
     """Two folders or more."""
+    out: Path
+    """The model folder to write."""
     operator: Literal["average", "slerp", "task-arithmetic"] = "average"
     weights: tuple[float, ...] = ()
     """One a model; for slerp one number, how far to go from the first model to the second."""
@@ -147,6 +153,12 @@ class Merge:
         """Load, merge, save."""
         from jaxemb import merge, model
 
+        if len(self.models) < 2:
+            raise ValueError(f"wanted two models or more, got {len(self.models)}")
+        if self.out.resolve() in {folder.resolve() for folder in (*self.models, *filter(None, [self.base]))}:
+            raise ValueError(f"--out is one of the models: {self.out}; write elsewhere")
+        if self.base is not None and self.operator != "task-arithmetic":
+            raise ValueError(f"--base is only for task-arithmetic, the operator is {self.operator}")
         models = [model.load(folder) for folder in self.models]
         params = [model.combined(models, one.params).params for one in models]
         weights = list(self.weights) or [1 / len(models)] * len(models)
@@ -190,7 +202,7 @@ class Compress:
         chosen = compress.by_name(self.compressor)
         state = chosen.fit(vectors)
         codes = np.asarray(chosen.apply(state, vectors))
-        with atomic.folder(self.out) as partial_folder:
+        with atomic.folder(self.out, replaces="codes.npy") as partial_folder:
             compress.save(partial_folder / "compressor", chosen, state)
             np.save(partial_folder / "codes.npy", codes, allow_pickle=False)
         smaller = vectors.nbytes / codes.nbytes
@@ -219,7 +231,7 @@ class Index:
         documents = data.read_texts(self.texts)
         made = {"texts": self.texts.name, "model": Path(self.model).name}
         chosen = compress.by_name(self.compressor)
-        loaded = model.load(self.model)
+        loaded = model.searchable(model.load(self.model))
         bundle.write(self.out, loaded, documents.ids, documents.texts, compressor=chosen, index=self.kind, made=made)
         _out(f'{self.out}: {len(documents.ids)} documents; ask it: jaxemb search {self.out} "your question"')
 
@@ -231,14 +243,16 @@ class Search:
     bundle: tyro.conf.Positional[Path]
     """A folder that `jaxemb index` or `jaxemb quickstart` wrote."""
     query: tyro.conf.Positional[str]
-    k: int = 5
-    """How many documents."""
+    k: int | None = None
+    """How many documents; by default 5, or all where there are fewer."""
 
     def run(self) -> None:
         """Load, search, print."""
         from jaxemb.index import bundle
 
-        for rank, found in enumerate(bundle.search(bundle.load(self.bundle), [self.query], self.k)[0], start=1):
+        opened = bundle.load(self.bundle)
+        k = min(5, opened.index.size) if self.k is None else self.k
+        for rank, found in enumerate(bundle.search(opened, [self.query], k)[0], start=1):
             _out(f"{rank}. {found.score:.4f}  {found.id}")
             _out("\n".join(f"     {line}" for line in found.text.splitlines()[:6]))
 
@@ -251,7 +265,7 @@ class Bench:
     """The folder to write."""
     models: tyro.conf.Positional[tuple[str, ...]]
     """Sentence-transformers folders, or ids on the hub."""
-    task: Path | Literal["python-code"] = "python-code"
+    task: str = "python-code"
     """A BEIR folder, or the task that is built from the code on this machine."""
     split: str = "test"
     compressors: tuple[str, ...] = ("float32", "int8", "bits")
@@ -270,7 +284,13 @@ class Bench:
         chosen = [compress.by_name(name) for name in self.compressors]
         variants = [harness.Variant(kind, one) for kind in self.kinds for one in chosen]
         variants = [one for one in variants if one.kind != "scann" or one.compressor.name == "float32"]
-        embedded = [harness.embed(Path(name).name, model.load(name), task) for name in self.models]
+        if not variants:
+            raise ValueError(f"scann is measured with float32 only, got --compressors {' '.join(self.compressors)}")
+        names = [Path(name).name for name in self.models]
+        if len(set(names)) < len(names):
+            raise ValueError(f"rows are named for the models' folders, which must differ, got {names}")
+        loaded = [model.searchable(model.load(source)) for source in self.models]
+        embedded = [harness.embed(name, one, task) for name, one in zip(names, loaded, strict=True)]
         records = harness.suite([(one, variants) for one in embedded], task)
         _out(harness.terminal(harness.leaderboard.write(records, self.out)))
         _out(f"{self.out / 'leaderboard.html'}")
@@ -286,8 +306,8 @@ class Bench:
             return task
         return data.cap(
             task,
-            documents=min(self.documents or len(task.documents), len(task.documents)),
-            queries=min(self.queries or len(task.queries), len(task.queries)),
+            documents=len(task.documents) if self.documents is None else min(self.documents, len(task.documents)),
+            queries=len(task.queries) if self.queries is None else min(self.queries, len(task.queries)),
         )
 
 
@@ -349,14 +369,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     complain = Console(stderr=True).print
     if name != "quickstart" and name not in COMMANDS:
-        complain(f"jaxemb: no command {name!r}; there are quickstart, {', '.join(COMMANDS)}", highlight=False)
+        complain(
+            f"jaxemb: no command {name!r}; there are quickstart, {', '.join(COMMANDS)}", highlight=False, markup=False
+        )
         return 2
     try:
         if name == "quickstart":
             _quickstart(rest)
         else:
             tyro.cli(COMMANDS[name], args=rest, prog=f"jaxemb {name}").run()
-    except (ValueError, TypeError, OSError, ImportError, FloatingPointError) as error:
+    except (ValueError, OSError, ImportError, FloatingPointError) as error:
         complain(f"jaxemb {name}: {error}", highlight=False, markup=False, soft_wrap=True)
         return 2
     return 0

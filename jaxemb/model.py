@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +37,7 @@ class Spec:
     normalize: whether vectors have length one.
     max_length: the longest text, in tokens; None for no limit, as a static table has none.
     prompts: name -> what is put before a text, usually for `query` and `document`.
+    similarity: what the model is meant to be compared by.
     """
 
     backbone: Backbone
@@ -44,6 +45,7 @@ class Spec:
     normalize: bool
     max_length: int | None
     prompts: Mapping[str, str] = field(default_factory=dict)
+    similarity: Literal["cosine", "dot"] = "cosine"
 
 
 class Model(NamedTuple):
@@ -86,11 +88,15 @@ def _built(backbone: Backbone, pooling: str | None, normalize: bool, dtype: str)
 def make(spec: Spec, params: Params, tokenizer: Tokenizer, *, dtype: DTypeLike = jnp.float32) -> Model:
     """A model from its parts.
 
-    Raises: ValueError when the tokenizer has ids that the encoder has no row for, or a static table a longest text.
+    Raises: ValueError when the tokenizer has ids that the encoder has no row for, a static table a longest text, or
+      texts may be longer than there are positions.
     """
     is_static = isinstance(spec.backbone, encoders.StaticConfig)
     if is_static and spec.max_length is not None:
         raise ValueError(f"a static model reads texts whole: max_length must be None, got {spec.max_length}")
+    positions = getattr(spec.backbone, "max_position_embeddings", None)
+    if positions is not None and not 0 < (spec.max_length or positions + 1) <= positions:
+        raise ValueError(f"max_length must be from 1 to the encoder's {positions} positions, got {spec.max_length}")
     if tokenizer.size > spec.backbone.vocab_size:
         raise ValueError(f"the tokenizer has {tokenizer.size} ids, the encoder {spec.backbone.vocab_size} rows")
     tokenizer = tokenizer.limited(spec.max_length, add_special=not is_static)
@@ -114,8 +120,17 @@ def combined(models: Sequence[Model], params: Params) -> Model:
 
 def shortened(model: Model, max_length: int) -> Model:
     """The same model reading at most `max_length` tokens of a text, which is quicker."""
-    spec = replace(model.spec, max_length=max_length)
-    return model._replace(spec=spec, tokenizer=model.tokenizer.limited(max_length, add_special=True))
+    return make(replace(model.spec, max_length=max_length), model.params, model.tokenizer, dtype=model.dtype)
+
+
+def searchable(model: Model) -> Model:
+    """The same model with vectors whose inner product is its similarity, as indexes compare them.
+
+    A model that is meant for the cosine and does not scale its vectors by itself gets a Normalize module.
+    """
+    if model.spec.normalize or model.spec.similarity == "dot":
+        return model
+    return make(replace(model.spec, normalize=True), model.params, model.tokenizer, dtype=model.dtype)
 
 
 def in_precision(model: Model, dtype: DTypeLike) -> Model:
@@ -191,7 +206,7 @@ def _read_lengths(folder: Path, positions: int) -> int:
         sentence,
         {
             "max_seq_length": (),
-            "do_lower_case": (False,),
+            "do_lower_case": (),  # `load` checks that the tokenizer does it
             "transformer_task": ("feature-extraction",),
             "modality_config": ({"text": {"method": "forward", "method_output_name": "last_hidden_state"}},),
             "module_output_name": ("token_embeddings",),
@@ -201,8 +216,8 @@ def _read_lengths(folder: Path, positions: int) -> int:
     return min(int(told), positions) if told else positions
 
 
-def _read_prompts(file: Path) -> dict[str, str]:
-    """What goes before texts; a prompt that another library would put before every text unasked is refused."""
+def _read_use(file: Path) -> dict[str, Any]:
+    """Prompts and similarity; a prompt that another library would put before every text unasked is refused."""
     config = _json(file, {})
     _only(
         file,
@@ -215,7 +230,8 @@ def _read_prompts(file: Path) -> dict[str, str]:
             "similarity_fn_name": (None, "cosine", "dot"),
         },
     )
-    return {name: prompt for name, prompt in config.get("prompts", {}).items() if prompt}
+    prompts = {name: prompt for name, prompt in config.get("prompts", {}).items() if prompt}
+    return {"prompts": prompts, "similarity": config.get("similarity_fn_name") or "cosine"}
 
 
 def _modules(folder: Path) -> list[tuple[str, Path]]:
@@ -224,6 +240,8 @@ def _modules(folder: Path) -> list[tuple[str, Path]]:
     for module in listed:
         if not isinstance(module, dict) or not {"idx", "path", "type"} <= module.keys():
             raise ValueError(f"{folder / 'modules.json'}: a module needs idx, path and type, got {module}")
+        if not (folder / module["path"]).resolve().is_relative_to(folder.resolve()):
+            raise ValueError(f"{folder / 'modules.json'}: a module's path must lie inside, got {module['path']!r}")
     listed = sorted(listed, key=lambda module: module["idx"])
     return [(module["type"].rpartition(".")[2], folder / module["path"]) for module in listed]
 
@@ -260,7 +278,7 @@ def _read_static(folder: Path, normalize: bool) -> tuple[Spec, Params]:
         )
     backbone = encoders.StaticConfig(vocab_size=found.shape[0], hidden_size=found.shape[1])
     spec = Spec(backbone=backbone, pooling=None, normalize=normalize, max_length=None)
-    return spec, encoders.from_table(found)
+    return spec, encoders.from_table(found.astype(np.float32))
 
 
 def _resolve(source: Path | str) -> Path:
@@ -301,8 +319,13 @@ def load(source: Path | str, *, dtype: DTypeLike = jnp.float32) -> Model:
             f"{folder / 'modules.json'}: wanted Transformer, Pooling or StaticEmbedding, then Normalize or nothing; "
             f"got {kinds}"
         )
-    spec = replace(spec, prompts=_read_prompts(folder / "config_sentence_transformers.json"))
-    return make(spec, params, Tokenizer.load(rest[0][1] / "tokenizer.json"), dtype=dtype)
+    spec = replace(spec, **_read_use(folder / "config_sentence_transformers.json"))
+    tokenizer = Tokenizer.load(rest[0][1] / "tokenizer.json")
+    if _json(rest[0][1] / "sentence_bert_config.json", {}).get("do_lower_case"):
+        upper, lower = tokenizer.ids(["A B C Xyz", "a b c xyz"]).rows
+        if not np.array_equal(upper, lower):
+            raise ValueError(f"{folder}: do_lower_case is true, but the tokenizer tells upper from lower case")
+    return make(spec, params, tokenizer, dtype=dtype)
 
 
 # --- writing -------------------------------------------------------------------------------------------------------
@@ -335,7 +358,7 @@ def _described(spec: Spec, special: dict[str, str]) -> tuple[list[str], dict[str
         kinds.append("Normalize")
     files["config_sentence_transformers.json"] = {
         "prompts": dict(spec.prompts),
-        "similarity_fn_name": "cosine",
+        "similarity_fn_name": spec.similarity,
     }
     return kinds, files
 
@@ -359,7 +382,7 @@ def save(model: Model, folder: Path | str) -> None:
         tensors: dict[str, Any] = {"embedding.weight": encoders.folded(model.params)}
     else:
         tensors = checkpoint.to_foreign(model.params, KEYS)
-    with atomic.folder(folder) as partial:
+    with atomic.folder(folder, replaces="modules.json") as partial:
         for name, content in files.items():
             (partial / name).parent.mkdir(parents=True, exist_ok=True)
             (partial / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
@@ -453,6 +476,9 @@ def encode(
         vector of its special tokens; where an encoder has none, the zero vector.
     Raises: FloatingPointError that names the first text whose vector is not finite.
     """
+    if isinstance(texts, str):
+        raise TypeError(f"encode: wanted a list of texts, got one text, {texts[:60]!r}")
+    texts = list(texts)
     before = model.spec.prompts.get(prompt, "") if prompt is not None else ""
     rows = _tokenized(model, [before + text for text in texts] if before else texts, report)
     vectors = np.zeros((len(rows), model.size), np.float32)

@@ -44,8 +44,8 @@ class Config:
     """
 
     out: Path = Path("quickstart")
-    pairs: int = 4000
-    choose: int = 1000
+    pairs: int = 3000
+    choose: int = 800
     documents: int = 3000
     queries: int = 1000
     tokens: int = 96
@@ -276,7 +276,7 @@ def quickstart(cfg: Config) -> list[Record]:
     stages = Stages(out / "stages")
     stages.say(
         f"quickstart in {out}: {cfg.pairs} pairs to learn from, {cfg.documents} documents and {cfg.queries} queries "
-        f"to report on, texts read up to {cfg.tokens} tokens by the teacher (caps: see --help)"
+        f"to report on, texts read up to {cfg.tokens} tokens in bfloat16 by the teacher (caps: see --help)"
     )
     prepared = python_code.prepare(out / "data")
     stages.say(f"data: {prepared.name}")
@@ -326,10 +326,14 @@ def exported(
     """The bundle of a model and a task's documents; one that is there and was made alike is used again."""
     one, share = chosen
     if folder.is_dir():
-        there = index.bundle.load(folder)
-        if there.manifest["made"] == made and there.manifest["model"] == model.fingerprint(one.model):
-            stages.say("bundle: used again")
-            return there
+        try:
+            there = index.bundle.load(folder)
+        except (ValueError, OSError) as error:
+            stages.say(f"bundle: made anew, for the one that is there is damaged ({error})")
+        else:
+            if there.manifest["made"] == made and there.manifest["model"] == model.fingerprint(one.model):
+                stages.say("bundle: used again")
+                return there
     written = index.bundle.write(
         folder,
         one.model,

@@ -2,6 +2,7 @@ import errno
 import subprocess
 import sys
 import threading
+from functools import partial
 
 import pytest
 
@@ -23,7 +24,7 @@ def write(path, text):
         with atomic.file(path) as partial:
             partial.write_text(text)
         return
-    with atomic.folder(path) as partial:
+    with atomic.folder(path, replaces="a") as partial:
         (partial / "inner").mkdir()
         for name in ("a", "inner/b"):
             (partial / name).write_text(text)
@@ -84,7 +85,7 @@ def test_killed_at_any_moment(tmp_path, kind, exchange):
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux swaps two folders in one step")
 def test_a_reader_always_finds_a_folder(tmp_path):
     path, stop, missing = tmp_path / "name", threading.Event(), []
-    with atomic.folder(path):
+    with atomic.folder(path, replaces="a"):
         pass
 
     def look():
@@ -95,7 +96,7 @@ def test_a_reader_always_finds_a_folder(tmp_path):
     looking = threading.Thread(target=look)
     looking.start()
     for _ in range(200):
-        with atomic.folder(path):
+        with atomic.folder(path, replaces="a"):
             pass
     stop.set()
     looking.join()
@@ -107,7 +108,7 @@ def test_without_the_system_call_the_old_folder_is_set_aside(tmp_path, monkeypat
     monkeypatch.setattr(atomic.ctypes, "get_errno", lambda: failed)
     monkeypatch.setattr(atomic.ctypes, "CDLL", lambda *_, **__: type("Libc", (), {"renameat2": lambda *_: -1}))
     for text in ("old", "new"):
-        with atomic.folder(tmp_path / "name") as partial:
+        with atomic.folder(tmp_path / "name", replaces="a") as partial:
             (partial / "a").write_text(text)
     assert (tmp_path / "name" / "a").read_text() == "new"
     assert [path.name for path in tmp_path.iterdir()] == ["name"]
@@ -118,7 +119,7 @@ def test_other_failures_of_the_system_call_are_raised(tmp_path):
         atomic._exchange(tmp_path / "nothing", tmp_path)
 
 
-@pytest.mark.parametrize("write", [atomic.file, atomic.folder])
+@pytest.mark.parametrize("write", [atomic.file, partial(atomic.folder, replaces="a")])
 def test_an_error_inside_leaves_nothing(tmp_path, write):
     class StopError(Exception):
         pass
@@ -129,9 +130,9 @@ def test_an_error_inside_leaves_nothing(tmp_path, write):
 
 
 def test_an_error_inside_leaves_the_old_one(tmp_path):
-    with atomic.folder(tmp_path / "name") as partial:
+    with atomic.folder(tmp_path / "name", replaces="a") as partial:
         (partial / "a").write_text("old")
-    with pytest.raises(KeyboardInterrupt), atomic.folder(tmp_path / "name"):
+    with pytest.raises(KeyboardInterrupt), atomic.folder(tmp_path / "name", replaces="a"):
         raise KeyboardInterrupt
     assert (tmp_path / "name" / "a").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["name"]
@@ -140,17 +141,30 @@ def test_an_error_inside_leaves_the_old_one(tmp_path):
 def test_others_may_read_what_was_written(tmp_path):
     with atomic.file(tmp_path / "file") as partial:
         partial.write_text("text")
-    with atomic.folder(tmp_path / "folder"):
+    with atomic.folder(tmp_path / "folder", replaces="a"):
         pass
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o644
     assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o755
+
+
+def test_only_a_folder_of_the_same_kind_is_replaced(tmp_path):
+    (tmp_path / "name").mkdir()
+    with atomic.folder(tmp_path / "name", replaces="a"):
+        pass  # an empty one is nobody's
+    (tmp_path / "name" / "thesis").write_text("precious")
+    with (
+        pytest.raises(FileExistsError, match=r"wanted nothing there or a folder with a, got one with \['thesis'\]"),
+        atomic.folder(tmp_path / "name", replaces="a"),
+    ):
+        pass
+    assert (tmp_path / "name" / "thesis").read_text() == "precious"
 
 
 def test_a_folder_does_not_replace_a_file(tmp_path):
     (tmp_path / "name").write_text("precious")
     with (
         pytest.raises(NotADirectoryError, match="wanted a folder or nothing there, got a file"),
-        atomic.folder(tmp_path / "name"),
+        atomic.folder(tmp_path / "name", replaces="a"),
     ):
         pass
     assert (tmp_path / "name").read_text() == "precious"
@@ -160,7 +174,7 @@ def test_a_link_is_replaced_and_its_folder_left_alone(tmp_path):
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / "a").write_text("precious")
     (tmp_path / "name").symlink_to(tmp_path / "kept")
-    with atomic.folder(tmp_path / "name") as partial:
+    with atomic.folder(tmp_path / "name", replaces="a") as partial:
         (partial / "a").write_text("new")
     assert not (tmp_path / "name").is_symlink()
     assert [(tmp_path / name / "a").read_text() for name in ("name", "kept")] == ["new", "precious"]
@@ -173,7 +187,7 @@ def test_left_overs_are_swept_whatever_the_name_is_spelt_with(tmp_path):
         left.mkdir()
         other = tmp_path / f".b{atomic.MARK}x1"
         other.mkdir()
-        with atomic.folder(tmp_path / name):
+        with atomic.folder(tmp_path / name, replaces="a"):
             pass
         assert not left.exists()
         assert other.exists()

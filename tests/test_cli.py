@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -58,12 +59,33 @@ def test_train_then_merge(tmp_path):
     for seed in (0, 1):
         assert run("train", GOLDEN, pairs, tmp_path / f"m{seed}", "--seed", seed, *settings) == 0
     assert len((tmp_path / "m0.log.jsonl").read_text().splitlines()) == 4
+    # Other settings are another run: its checkpoints are not taken for this one's.
+    assert run("train", GOLDEN, pairs, tmp_path / "m0", "--seed", 7, *settings) == 2
     for operator, more in (("average", ()), ("slerp", ("--weights", 0.3)), ("task-arithmetic", ("--base", GOLDEN))):
         out = tmp_path / operator
-        assert run("merge", out, tmp_path / "m0", tmp_path / "m1", "--operator", operator, *more) == 0
+        assert run("merge", tmp_path / "m0", tmp_path / "m1", "--out", out, "--operator", operator, *more) == 0
         assert model.fingerprint(model.load(out)) not in {
             model.fingerprint(model.load(tmp_path / f"m{seed}")) for seed in (0, 1)
         }
+
+
+def test_merge_weighs_and_never_touches_its_models(tmp_path):
+    start = model.load(GOLDEN)
+    double = start._replace(params=jax.tree.map(lambda leaf: 2 * leaf, start.params))
+    model.save(double, tmp_path / "double")
+    for operator in ("average", "slerp"):
+        out = tmp_path / operator
+        weights = ("0.25", "0.75") if operator == "average" else ("0.75",)
+        assert (
+            run("merge", GOLDEN, tmp_path / "double", "--out", out, "--operator", operator, "--weights", *weights) == 0
+        )
+        merged = model.load(out).params
+        jax.tree.map(lambda m, s: np.testing.assert_allclose(m, 1.75 * s, rtol=1e-5, atol=1e-6), merged, start.params)
+    before = model.fingerprint(model.load(tmp_path / "double"))
+    assert run("merge", GOLDEN, tmp_path / "double", "--out", tmp_path / "double") == 2
+    assert run("merge", GOLDEN, "--out", tmp_path / "one") == 2
+    assert run("merge", GOLDEN, tmp_path / "double", "--out", tmp_path / "two", "--base", GOLDEN) == 2
+    assert model.fingerprint(model.load(tmp_path / "double")) == before
 
 
 def test_bench_and_leaderboard(tmp_path, capsys):
@@ -97,7 +119,7 @@ def test_help_is_not_an_error(capsys):
         (("search", "nowhere", "words"), "nowhere: no bundle there"),
         (("index", GOLDEN, "none.jsonl", "out"), "none.jsonl: no such file"),
         (("encode", "no-model", "none.txt", "out.npy"), "no-model: no such model folder"),
-        (("merge", "out", GOLDEN, GOLDEN, "--operator", "task-arithmetic"), "wanted --base"),
+        (("merge", GOLDEN, GOLDEN, "--out", "out", "--operator", "task-arithmetic"), "wanted --base"),
         (("leaderboard", "none.jsonl", "out"), "none.jsonl"),
     ],
 )
@@ -115,6 +137,7 @@ def test_bad_input_ends_with_2_and_says_why(arguments, message, capsys, monkeypa
         ("a.csv", "x", "wanted a .txt or .jsonl file, got .csv"),
         ("a.jsonl", '{"id": "1", "text": "x"}\n{"id": "2"}\n', r"line 2: wanted .*got \['id'\]"),
         ("a.jsonl", "{\n", "line 1: not JSON"),
+        ("a.jsonl", '{"id": "1", "title": 5, "text": "x"}\n', "line 1: wanted"),
     ],
 )
 def test_files_of_texts_are_refused_by_line(tmp_path, capsys, name, content, message):
@@ -133,5 +156,7 @@ def test_bytes_that_are_no_text_are_refused(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match="not text in UTF-8"):
         data.read_texts(tmp_path / "a.txt")
+    (tmp_path / "c.jsonl").write_text('{"id": "1", "text": "a\u2028b\x85c"}\n', encoding="utf-8")
+    assert data.read_texts(tmp_path / "c.jsonl") == (["1"], ["a\u2028b\x85c"])
     (tmp_path / "b.txt").write_text("one\n\nthree\n")
     assert data.read_texts(tmp_path / "b.txt") == (["1", "3"], ["one", "three"])

@@ -4,13 +4,14 @@ import importlib
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
-from jaxemb import encode, model
+from jaxemb import checkpoint, encode, model
 from jaxemb.data.tokenize import BUCKETS, Tokenizer, bucket
 
 GOLDEN = Path(__file__).parent / "golden" / "bert"
@@ -129,6 +130,59 @@ def test_fingerprints_tell_models_apart(bert, static):
     assert len({model.fingerprint(one) for one in (bert, static, other, cut)}) == 4
 
 
+def test_a_shorter_reader_is_the_same_model_and_stays_within_its_positions(bert, static):
+    short = model.shortened(bert, 5)
+    np.testing.assert_allclose(
+        model.encode(short, ["a b c d e f"], report=quiet), model.encode(bert, ["a b c"]), atol=1e-6
+    )
+    with pytest.raises(ValueError, match="12 positions, got 100"):
+        model.shortened(bert, 100)
+    with pytest.raises(ValueError, match="a static model reads texts whole"):
+        model.shortened(static, 5)
+
+
+def test_a_cosine_model_without_normalize_gets_it_for_search_and_a_dot_model_does_not(bert):
+    plain = model.make(replace(bert.spec, normalize=False), bert.params, bert.tokenizer)
+    texts = ["a b c", "d"]
+    assert not np.allclose(np.linalg.norm(model.encode(plain, texts), axis=1), 1)
+    np.testing.assert_allclose(model.encode(model.searchable(plain), texts), model.encode(bert, texts), atol=1e-6)
+    dot = model.make(replace(plain.spec, similarity="dot"), bert.params, bert.tokenizer)
+    np.testing.assert_array_equal(model.encode(model.searchable(dot), texts), model.encode(plain, texts))
+
+
+def test_similarity_is_kept(bert, tmp_path):
+    dot = model.make(replace(bert.spec, similarity="dot"), bert.params, bert.tokenizer)
+    model.save(dot, tmp_path / "dot")
+    assert model.load(tmp_path / "dot").spec.similarity == "dot"
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_weights_in_half_precision_become_float32(bert, tmp_path, dtype):
+    shutil.copytree(GOLDEN / "new", tmp_path / "half")
+    tensors = checkpoint.read_tensors(GOLDEN / "new" / "model.safetensors")
+    half = {name: jax.numpy.asarray(tensor, dtype) for name, tensor in tensors.items()}
+    checkpoint.write_tensors(half, tmp_path / "half" / "model.safetensors")
+    loaded = model.load(tmp_path / "half")
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(loaded.params)} == {"float32"}
+    assert ((model.encode(loaded, ["a b c"]) * model.encode(bert, ["a b c"])).sum(axis=1) > 0.999).all()
+
+
+def test_params_are_combined_only_among_models_of_one_kind(bert, static):
+    assert model.combined([bert, bert], bert.params) is not None
+    with pytest.raises(ValueError, match="model 1 has another backbone than model 0"):
+        model.combined([bert, static], bert.params)
+    with pytest.raises(ValueError, match="model 1 has another max_length than model 0: 6 and 12"):
+        model.combined([bert, model.shortened(bert, 6)], bert.params)
+
+
+def test_someone_elses_folder_is_never_replaced(bert, tmp_path):
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "thesis.txt").write_text("years of work")
+    with pytest.raises(FileExistsError, match=r"wanted nothing there or a folder with modules\.json"):
+        model.save(bert, tmp_path / "precious")
+    assert (tmp_path / "precious" / "thesis.txt").read_text() == "years of work"
+
+
 def test_bfloat16_keeps_direction(bert):
     half = model.in_precision(bert, "bfloat16")
     texts = ["a b c", "d", "q r s t a b"]
@@ -159,7 +213,7 @@ def broken(tmp_path: Path, name: str, content: str | dict | None) -> Path:
         ("config.json", {"vocab_size": 20}, ValueError, r"tokens: wanted shape \(20, 16\), got \(25, 16\)"),
         ("1_Pooling/config.json", {"pooling_mode": "attention"}, ValueError, "pooling_mode must be one of"),
         ("1_Pooling/config.json", {"surprise": 1}, ValueError, "unknown key 'surprise'"),
-        ("sentence_bert_config.json", {"do_lower_case": True}, ValueError, "do_lower_case must be one of"),
+        ("sentence_bert_config.json", {"do_lower_case": True}, ValueError, "the tokenizer tells upper from lower case"),
         ("config_sentence_transformers.json", {"default_prompt_name": "q"}, ValueError, "default_prompt_name must be"),
         ("tokenizer.json", None, FileNotFoundError, "tokenizer.json: no such tokenizer file"),
         ("tokenizer.json", "{}", ValueError, "tokenizer.json: not a tokenizer file"),
@@ -202,6 +256,12 @@ def test_a_folder_that_is_not_there_is_not_looked_for_elsewhere(tmp_path):
 def test_what_is_no_text_is_named(bert, as_users_call):
     with pytest.raises(TypeError, match="text 1 is float, wanted str"):
         model.encode(bert, ["a", float("nan")])
+
+
+def test_one_text_is_no_list_of_texts_and_an_iterator_is_not_lost(bert, as_users_call):
+    with pytest.raises(TypeError, match="wanted a list of texts, got one text, 'a b c'"):
+        model.encode(bert, "a b c")
+    np.testing.assert_array_equal(model.encode(bert, (text for text in ("a b", "c"))), model.encode(bert, ["a b", "c"]))
 
 
 def test_a_vector_that_is_not_finite_is_named(bert):

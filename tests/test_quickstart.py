@@ -1,13 +1,17 @@
 """The main job on the real code of this machine, small, twice; and the package as it is imported and shown."""
 
+import json
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from jaxemb import data, harness, index
+from jaxemb import data, evaluate, harness, index
+from jaxemb.quickstart import Config
 
 ROOT = Path(__file__).parent.parent
 SMALL = {
@@ -76,6 +80,26 @@ def test_run_again_it_uses_what_is_there(done):
 def test_the_readme_shows_what_the_records_say():
     program = subprocess.run([sys.executable, str(ROOT / "tools" / "readme_table.py"), "--check"], check=False)
     assert program.returncode == 0, "run python tools/readme_table.py"
+
+
+@pytest.fixture(scope="module")
+def kept() -> list[harness.Record]:
+    return harness.record.read(ROOT / "bench" / "results" / "quickstart.jsonl")
+
+
+def test_the_kept_records_are_of_the_settings_as_they_ship(kept):
+    settings = {json.dumps(one.config["quickstart"], sort_keys=True) for one in kept if "quickstart" in one.config}
+    shipped = json.loads(json.dumps({name: value for name, value in asdict(Config()).items() if name != "out"}))
+    assert settings == {json.dumps(shipped, sort_keys=True)}
+
+
+def test_the_kept_records_hold_what_is_promised(kept):
+    mean = {(one.recipe, one.metric): float(np.mean(one.values)) for one in kept}
+    for encoder in ("MiniLM", "merged student"):
+        assert mean[f"{encoder} / int8", "fidelity@10"] >= 0.98
+        assert mean[f"{encoder} / scann", "fidelity@10"] >= 0.95
+    values = {one.recipe: np.asarray(one.values) for one in kept if one.metric == "ndcg@10"}
+    assert evaluate.paired_difference(values["merged student"], values["token average"]).low > 0
 
 
 def test_importing_loads_nothing_heavy():

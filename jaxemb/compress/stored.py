@@ -56,7 +56,7 @@ def by_name(name: str) -> Compressor:
 
 def save(folder: Path | str, compressor: Compressor, state: Params) -> None:
     """Write a compressor's name and what it learnt: `compressor.json` and `state.safetensors`."""
-    with atomic.folder(folder) as partial:
+    with atomic.folder(folder, replaces="compressor.json") as partial:
         (partial / "compressor.json").write_text(json.dumps({"format": FORMAT, "name": compressor.name}) + "\n")
         # A copy in C order: safetensors writes the bytes of a transposed array as they lie.
         arrays = {key: np.array(value, order="C") for key, value in state.items()}

@@ -89,7 +89,7 @@ def prepare(folder: Path | str, sources: Sequence[Source] | None = None) -> Path
     tally = _tally(found) | dropped | {f"pairs to {split}": len(splits[split]) for split in SPLITS}
     if empty := [split for split in SPLITS if not splits[split]]:
         raise ValueError(f"{ready.name}: no pair for {' and '.join(empty)} among {len(rows)}; it needs more packages")
-    with atomic.folder(ready) as partial:
+    with atomic.folder(ready, replaces="python_code") as partial:
         _write(partial, splits, tally)
     progress.say(f"{ready.name}: " + ", ".join(f"{count} {what}" for what, count in tally.items()))
     return ready

@@ -97,7 +97,6 @@ def stream(
         "seed": seed,
         "shuffle": shuffle,
         "epochs": epochs,
-        "shard_index": shard_index,
         "shard_count": shard_count,
     }
     return Stream(iter(ahead), settings)

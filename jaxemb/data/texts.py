@@ -28,7 +28,7 @@ def read_texts(path: Path | str) -> Documents:
         raise ValueError(f"{path}: wanted a .txt or .jsonl file, got {path.suffix or 'no suffix'}")
     found = Documents([], [])
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")  # not splitlines: a text may hold other separators
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not text in UTF-8 ({error})") from error
     for number, line in enumerate(lines, start=1):
@@ -47,7 +47,11 @@ def _record(where: str, line: str) -> tuple[str, str]:
     except json.JSONDecodeError as error:
         raise ValueError(f"{where}: not JSON ({error})") from error
     name = record.get("_id", record.get("id")) if isinstance(record, dict) else None
-    if not isinstance(name, str | int) or not isinstance(record.get("text"), str):
+    if (
+        not isinstance(name, str | int)
+        or not all(isinstance(record.get(part, ""), str) for part in ("title", "text"))
+        or "text" not in record
+    ):
         got = sorted(record) if isinstance(record, dict) else type(record).__name__
         raise ValueError(f'{where}: wanted {{"id": ..., "text": "..."}}, got {got}')
     return str(name), " ".join(part for part in (record.get("title", ""), record["text"]) if part)

@@ -48,7 +48,8 @@ FIXED = {
 IRRELEVANT = {
     "_name_or_path", "architectures", "attention_probs_dropout_prob", "bos_token_id", "classifier_dropout", "dtype",
     "eos_token_id", "gradient_checkpointing", "hidden_dropout_prob", "id2label", "label2id", "output_past",
-    "pad_token_id", "tie_word_embeddings", "torch_dtype", "transformers_version", "use_cache",
+    "directionality", "pad_token_id", "pooler_fc_size", "pooler_num_attention_heads", "pooler_num_fc_layers",
+    "pooler_size_per_head", "pooler_type", "tie_word_embeddings", "torch_dtype", "transformers_version", "use_cache",
 }  # fmt: skip
 
 

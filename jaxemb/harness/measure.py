@@ -207,7 +207,7 @@ def _fidelity(rows: Int[np.ndarray, "b k"], truth: Neighbours | None, at: Sequen
     if truth is None:
         return
     documents, known = len(truth.document), truth.rows.shape[1]
-    for k in (min(k, documents) for k in at):
+    for k in dict.fromkeys(min(k, documents) for k in at):
         if k > known:
             raise ValueError(f"fidelity@{k} needs {k} neighbours, got {known}: give evaluate.neighbours a larger k")
         yield f"fidelity@{k}", "query", tuple(fidelity(rows, truth, k=k).tolist())

@@ -60,6 +60,11 @@ class Variant(NamedTuple):
         return index.build(self.kind, vectors, compressor=self.compressor, **self.settings(len(vectors)))
 
 
+def described(one: Embedded) -> dict[str, Any]:
+    """What made the vectors: how much of a text was read, and in which precision."""
+    return {"encoder": one.name, "dtype": one.model.dtype.name, "max_length": one.model.spec.max_length}
+
+
 def row(one: Embedded, variant: Variant, config: Mapping[str, Any]) -> System:
     """An index of a model's document vectors as a row, named for what it differs in from exact float32 search."""
     start = time.perf_counter()
@@ -68,7 +73,7 @@ def row(one: Embedded, variant: Variant, config: Mapping[str, Any]) -> System:
     parts = [one.name]
     parts += [] if variant.compressor.name == "float32" else [variant.compressor.name]
     parts += [] if variant.kind == "exact" else [variant.kind]
-    return of_index(" / ".join(parts), built, {"encoder": one.name, **config}, build_s=(took,))
+    return of_index(" / ".join(parts), built, {**described(one), **config}, build_s=(took,))
 
 
 def suite(

@@ -131,7 +131,7 @@ def write(
         "made": dict(made or {}),
     }
     folder = Path(folder)
-    with atomic.folder(folder) as unfinished:
+    with atomic.folder(folder, replaces=manifest.FILE) as unfinished:
         save(model, unfinished / "encoder")
         compress.save(unfinished / "compressor", built.compressor, built.state)
         built.save(unfinished / "index")
@@ -156,7 +156,7 @@ def load(folder: Path | str, *, verify: bool = True) -> Bundle:
         before = _which(folder)
         try:
             opened = _load(folder, verify)
-        except (ValueError, OSError):
+        except (ValueError, OSError, RuntimeError):
             if _which(folder) == before:
                 raise
         else:

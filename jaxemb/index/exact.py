@@ -141,7 +141,7 @@ class Exact:
 
     def save(self, folder: Path | str) -> None:
         """Write `index.json` and `codes.npy`; the compressor is written by `compress.save`."""
-        with atomic.folder(folder) as partial_folder:
+        with atomic.folder(folder, replaces=described.FILE) as partial_folder:
             settings = {"block": self.block}
             described.write(partial_folder, self.kind, self.size, self.dim, self.compressor, settings)
             np.save(partial_folder / "codes.npy", np.asarray(self.codes)[: self.size], allow_pickle=False)

@@ -148,7 +148,7 @@ class Scann:
 
     def save(self, folder: Path | str) -> None:
         """Write `index.json` and `assets/` in ScaNN's format, which names no place outside and holds no pickle."""
-        with atomic.folder(folder) as unfinished:
+        with atomic.folder(folder, replaces=described.FILE) as unfinished:
             described.write(unfinished, self.kind, self.size, self.dim, self.compressor, self.settings)
             (unfinished / "assets").mkdir()
             with _quiet():

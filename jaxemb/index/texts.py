@@ -66,7 +66,7 @@ def write(folder: Path | str, ids: Sequence[str], texts: Sequence[str]) -> None:
     """
     check(ids, texts)
     offsets = np.zeros(len(ids) + 1, np.int64)
-    with atomic.folder(folder) as partial:
+    with atomic.folder(folder, replaces="offsets.npy") as partial:
         with (partial / "documents.jsonl").open("wb") as file:
             for row, (name, text) in enumerate(zip(ids, texts, strict=True)):
                 line = json.dumps({"id": name, "text": text}, ensure_ascii=False)

@@ -20,11 +20,11 @@ def check(name: str, query: Array, document: Array, temperature: float) -> None:
     """Raise ValueError unless there is a document for every query, of its size, and a temperature above 0."""
     if document.shape[0] < query.shape[0]:
         raise ValueError(
-            f"{name}: {query.shape[0]} queries need {query.shape[0]} documents or more, got {document.shape[0]}; "
-            "put negatives after the positives"
+            f"{name}: {query.shape[0]} rows need {query.shape[0]} on the other side or more, got {document.shape[0]}; "
+            "row i belongs to row i, negatives come after"
         )
     if document.shape[1] != query.shape[1]:
-        raise ValueError(f"{name}: queries have {query.shape[1]} dimensions, documents {document.shape[1]}")
+        raise ValueError(f"{name}: {query.shape[1]} dimensions on one side, {document.shape[1]} on the other")
     if isinstance(temperature, (int, float)) and not temperature > 0:
         raise ValueError(f"{name}: temperature must be above 0, got {temperature}")
 
@@ -56,6 +56,8 @@ def info_nce(
     check("info_nce", query, document, temperature)
     logits = cosine(query, document) / temperature
     if ignore is not None:
+        if ignore.shape != logits.shape:
+            raise ValueError(f"info_nce: ignore must be {logits.shape}, got {ignore.shape}")
         mine = jnp.eye(logits.shape[0], logits.shape[1], dtype=bool)  # a query's own document always stays in the sum
         logits = jnp.where(ignore & ~mine, -jnp.inf, logits)
     return jax.nn.logsumexp(logits, axis=-1) - own(logits)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxemb.losses.contrastive import check
-from jaxemb.similarity import cosine, unit
+from jaxemb.similarity import cosine, unit, wide
 
 
 def embedding_distillation(student: Float[Array, "b d"], teacher: Float[Array, "n d"]) -> Float[Array, " b"]:
@@ -22,8 +22,9 @@ def embedding_distillation(student: Float[Array, "b d"], teacher: Float[Array, "
       vectors the one is half of the other.
     """
     check("embedding_distillation", student, teacher, 1.0)
-    target = jax.lax.stop_gradient(unit(teacher[: student.shape[0]]))
-    return 1 - jnp.sum(unit(student) * target, axis=-1)
+    full = wide(student.dtype)
+    target = jax.lax.stop_gradient(unit(teacher[: student.shape[0]].astype(full)))
+    return 1 - jnp.sum(unit(student.astype(full)) * target, axis=-1)
 
 
 def score_distillation(
@@ -53,6 +54,7 @@ def score_distillation(
     Source: Hinton et al. 2015, arXiv:1503.02531, over a ranking as in Hofstätter et al. 2020, arXiv:2010.02666.
     """
     check("score_distillation", query, document, temperature)
+    check("score_distillation, teacher", query, document, teacher_temperature or temperature)
     if teacher.shape != (wanted := (query.shape[0], document.shape[0])):
         raise ValueError(f"score_distillation: teacher scores must be {wanted}, got {teacher.shape}")
     ours = jax.nn.log_softmax(cosine(query, document) / temperature, axis=-1)

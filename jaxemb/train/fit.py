@@ -56,8 +56,16 @@ def warmup_cosine(peak: float, steps: int, *, warmup: float = 0.1, end: float = 
 def placed(batch: Batch, mesh: Mesh) -> dict[str, Any]:
     """A host batch as arrays sharded by rows; each process of several brings its own rows.
 
-    Raises: ValueError that names the entry whose rows do not divide among the devices.
+    Raises: ValueError that names the entry whose rows do not divide among the devices; and with several processes, when
+      entries differ in rows: each process's share stays together, so rows beyond the pairs would shift those of others.
     """
+    if jax.process_count() > 1:
+        counts = {
+            jax.tree_util.keystr(path, simple=True, separator="."): np.shape(leaf)[0]
+            for path, leaf in jax.tree_util.tree_leaves_with_path(dict(batch))
+        }
+        if len(set(counts.values())) > 1:
+            raise ValueError(f"batch: with several processes all entries need the same rows, got {counts}")
     rows = NamedSharding(mesh, PartitionSpec(AXIS))
     here = len(mesh.local_devices)
 
@@ -93,7 +101,8 @@ class _Log:
     """A JSON line a step; on resume, lines after the checkpoint are dropped, since those steps run again."""
 
     def __init__(self, file: Path | None, start: int) -> None:
-        self.file = file
+        # One writer: with several processes the first tells what all of them know.
+        self.file = file = file if jax.process_index() == 0 else None
         if file is None:
             return
         kept = [line for line in _lines(file) if json.loads(line)["step"] <= start]
@@ -133,6 +142,7 @@ def fit(
     clip: float | None = 1.0,
     key: Array | None = None,
     checkpoints: Path | str | None = None,
+    run: str = "",
     every: int = 100,
     log: Path | str | None = None,
     watch: Callable[[Step], None] | None = None,
@@ -141,7 +151,8 @@ def fit(
     """Train, and return the params.
 
     Killed at any instant and called again with the same arguments, a run goes on from its newest checkpoint and gives
-    the losses that it would have given, bit for bit on the same devices.
+    the losses that it would have given, bit for bit on the same devices (on GPUs as far as XLA's operations repeat
+    themselves there: `--xla_gpu_deterministic_ops=true`).
 
     Args:
       objective: params and a batch to one loss an example; their mean is minimised.
@@ -153,12 +164,13 @@ def fit(
       clip: the largest norm of a gradient; a longer one is scaled to it.  None for no limit.
       key: when given, every batch has an entry `key`, another each step and the same when a step is run again.
       checkpoints: a folder for them; None keeps none.
+      run: names all that the run was made from, as a hash of settings and data; checkpoints of another are refused.
       every: steps between checkpoints.  The last step always has one.
       log: a file of JSON lines, one a step.
       watch: called after every step.
       what: the name of the progress bar; None shows none.
-    Raises: FloatingPointError that names the step whose loss is not finite; ValueError for batches whose rows do not
-      divide among the devices, or when the checkpoint is beyond `steps`.
+    Raises: FloatingPointError that names the step whose loss or gradient is not finite; ValueError for batches whose
+      rows do not divide among the devices, or when the checkpoint is of another `run` or beyond `steps`.
     """
     if steps < 1 or every < 1:
         raise ValueError(f"fit: steps and every must be 1 or more, got {steps} and {every}")
@@ -174,6 +186,11 @@ def fit(
     if saved is not None and saved.latest() is not None:
         restored = saved.restore({"params": params, "optimizer": state})
         start, params, state = restored.step, restored.tree["params"], restored.tree["optimizer"]
+        if restored.notes["run"] != run:
+            raise ValueError(
+                f"fit: {checkpoints} holds checkpoints of another run ({restored.notes['run']!r}, wanted {run!r}); "
+                "remove them, or write elsewhere"
+            )
         batches.set_state(_from_jsonable(restored.notes["batches"]))
         progress.say(f"{what or 'train'}: going on from step {start} of {steps}")
         if start > steps:
@@ -182,24 +199,26 @@ def fit(
     step = make_step(objective, optimizer)
     begun, pairs = time.perf_counter(), 0
     try:
-        with progress.bar(what or "", steps - start, shown=what is not None and start < steps) as advance:
+        shown = what is not None and start < steps and jax.process_index() == 0
+        with progress.bar(what or "", steps - start, shown=shown) as advance:
             for number in range(start + 1, steps + 1):
                 batch = placed(next(batches), mesh)
+                pairs += min(leaf.shape[0] for leaf in jax.tree.leaves(batch))
                 if key is not None:
                     batch["key"] = jax.random.fold_in(key, number)
                 params, state, loss, metrics = step(params, state, batch)
                 done = Step(number, float(loss), {name: float(value) for name, value in metrics.items()})
-                if not np.isfinite(done.loss):
+                # Before anything of it is logged or saved: the last checkpoint stays a sound one.
+                if not np.isfinite([done.loss, done.metrics["gradient_norm"]]).all():
                     raise FloatingPointError(f"fit: the loss of step {number} is {done.loss}; {done.metrics}")
                 note(done)
                 if watch is not None:
                     watch(done)
-                pairs += jax.tree.leaves(batch)[0].shape[0]
                 rate = pairs / (time.perf_counter() - begun)
                 negatives = f", {done.metrics['negatives']:.0f} negatives" if "negatives" in done.metrics else ""
                 advance(1, f"loss {done.loss:.4f}, {rate:.0f} pairs/s{negatives}")
                 if saved is not None and (number % every == 0 or number == steps):
-                    place = {"batches": _jsonable(batches.get_state())}
+                    place = {"batches": _jsonable(batches.get_state()), "run": run}
                     saved.save(number, {"params": params, "optimizer": state}, place)
     finally:
         if saved is not None:

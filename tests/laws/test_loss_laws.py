@@ -67,7 +67,7 @@ def test_length_of_vectors_is_irrelevant(case, seed, scale):
 
 
 @pytest.mark.parametrize("case", LOSSES, **by_name)
-def test_never_negative_and_zero_where_perfect(case):
+def test_never_negative(case):
     query, document, kwargs = vectors(0, 4), vectors(1, 6), case.kwargs(4, 6)
     assert (case.loss(query, document, **kwargs) >= -1e-6).all()
 
@@ -94,9 +94,11 @@ def test_gradient(case):
 @pytest.mark.parametrize("case", LOSSES, **by_name)
 def test_bfloat16_vectors_lose_only_their_own_rounding(case):
     query, document, kwargs = vectors(0, 4), vectors(1, 6), case.kwargs(4, 6)
+    if case.name.split()[-1] != "embedding_distillation":
+        kwargs["temperature"] = 0.5
     half = case.loss(query.astype(jnp.bfloat16), document.astype(jnp.bfloat16), **kwargs)
-    assert half.dtype in (jnp.float32, jnp.bfloat16)
-    np.testing.assert_allclose(half.astype(jnp.float32), case.loss(query, document, **kwargs), atol=0.6)
+    assert half.dtype == jnp.float32
+    np.testing.assert_allclose(half, case.loss(query, document, **kwargs), atol=0.03)
 
 
 # --- one device equals many ----------------------------------------------------------------------------------------

@@ -80,14 +80,18 @@ def test_matryoshka_is_the_weighted_mean_of_its_prefixes():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: losses.info_nce(QUERY, DOCUMENT[:1]), "2 queries need 2 documents or more, got 1"),
-        (lambda: losses.info_nce(QUERY, jnp.ones((2, 3))), "queries have 2 dimensions, documents 3"),
+        (lambda: losses.info_nce(QUERY, DOCUMENT[:1]), "2 rows need 2 on the other side or more, got 1"),
+        (lambda: losses.info_nce(QUERY, jnp.ones((2, 3))), "2 dimensions on one side, 3 on the other"),
+        (
+            lambda: losses.info_nce(QUERY, DOCUMENT, ignore=jnp.ones((2, 1), dtype=bool)),
+            r"ignore must be \(2, 2\), got \(2, 1\)",
+        ),
         (lambda: losses.info_nce(QUERY, DOCUMENT, temperature=0.0), "temperature must be above 0, got 0.0"),
         (
             lambda: losses.score_distillation(QUERY, DOCUMENT, teacher=jnp.ones((2, 3))),
             r"must be \(2, 2\), got \(2, 3\)",
         ),
-        (lambda: losses.embedding_distillation(QUERY, DOCUMENT[:1]), "2 queries need 2 documents"),
+        (lambda: losses.embedding_distillation(QUERY, DOCUMENT[:1]), "2 rows need 2 on the other side"),
         (lambda: losses.matryoshka(losses.info_nce, (2, 4))(QUERY, DOCUMENT), "prefix of 4 in vectors of 2"),
         (lambda: losses.matryoshka(losses.info_nce, ()), "distinct and 1 or more"),
         (lambda: losses.matryoshka(losses.info_nce, (2, 2)), "distinct and 1 or more"),

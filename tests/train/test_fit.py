@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -143,6 +144,37 @@ def test_a_key_is_another_each_step_and_the_same_when_run_again():
     seen = go()
     assert len(set(seen)) == 3
     assert go() == seen
+
+
+def steps_of(objective, **kwargs) -> float:
+    """How far one step of plain descent at rate 1 moves a weight that starts at 0."""
+    stream = data.stream(source(), batch_size=16, seed=3, make=batch)
+    params = {"w": np.float32(0.0)}
+    return float(train.fit(objective, optax.sgd(1.0), stream, params, steps=1, what=None, **kwargs)["w"])
+
+
+def test_a_gradient_is_clipped_to_its_largest_norm():
+    def steep(params, batch):
+        return params["w"] * jnp.full(16, 5.0), {}
+
+    assert steps_of(steep) == pytest.approx(-1.0)
+    assert steps_of(steep, clip=0.25) == pytest.approx(-0.25)
+    assert steps_of(steep, clip=None) == pytest.approx(-5.0)
+
+
+def test_a_gradient_that_is_not_finite_is_named_and_never_saved(tmp_path):
+    def edge(params, batch):
+        return jnp.sqrt(params["w"]) + jnp.zeros(16), {}
+
+    with pytest.raises(FloatingPointError, match=r"step 1 is 0\.0"):
+        steps_of(edge, checkpoints=tmp_path)
+    assert checkpoint.Checkpoints(tmp_path).latest() is None
+
+
+def test_checkpoints_of_another_run_are_refused(tmp_path):
+    run(tmp_path, 3, run="first")
+    with pytest.raises(ValueError, match=r"another run \('first', wanted 'second'\)"):
+        run(tmp_path, 6, run="second")
 
 
 @pytest.mark.parametrize(

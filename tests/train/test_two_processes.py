@@ -92,3 +92,12 @@ def test_a_run_of_two_processes_has_the_losses_of_one(together):
         what=None,
     )
     np.testing.assert_allclose(together["fit"], told, rtol=1e-5)
+
+
+def test_two_processes_resume_where_they_stopped(together):
+    assert together["resumed"] == together["fit"]
+
+
+def test_rows_that_would_shift_those_of_another_process_are_refused(together):
+    assert "all entries need the same rows" in together["negatives"]
+    assert "'document.ids': 16" in together["negatives"]

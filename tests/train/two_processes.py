@@ -64,16 +64,18 @@ def values(loss, names, kind):
     return [float(value), *(np.asarray(g).tolist() for g in whole)]
 
 
-def trained():
+def trained(steps, checkpoints=None, make=batch):
     """Losses of a few steps of `fit`, with the rows of every batch shared between the processes."""
     encoder = encode.static(encode.StaticConfig(vocab_size=200, hidden_size=16))
     told = []
     train.fit(
         train.pairwise(encoder, partial(losses.info_nce, temperature=0.1)),
         optax.adamw(0.05),
-        data.stream(source(), batch_size=8, seed=3, make=batch, shard_index=rank, shard_count=2),
+        data.stream(source(), batch_size=8, seed=3, make=make, shard_index=rank, shard_count=2),
         encoder.init(jax.random.key(0)),
-        steps=4,
+        steps=steps,
+        checkpoints=checkpoints,
+        log=out + ".log.jsonl",
         watch=lambda step: told.append(step.loss),
         what=None,
     )
@@ -85,7 +87,20 @@ made = {
     for name, (loss, names) in LOSSES.items()
     for label, kind in (("shard_map", None), ("auto", AxisType.Auto), ("explicit", AxisType.Explicit))
 }
-made["fit"] = trained()
+
+
+def with_negatives(records):
+    """More documents than queries: on several processes they would stand between the pairs of others."""
+    made = batch(records)
+    return {**made, "document": jax.tree.map(lambda x: np.concatenate([x, x]), made["document"])}
+
+
+made["fit"] = trained(4)
+made["resumed"] = [*trained(2, out + ".checkpoints"), *trained(4, out + ".checkpoints")]
+try:
+    trained(1, make=with_negatives)
+except ValueError as error:
+    made["negatives"] = str(error)
 assert jnp.asarray(1).sharding.is_fully_addressable
 if rank == 0:
     with open(out, "w", encoding="utf-8") as file:
