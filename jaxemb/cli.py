@@ -100,7 +100,9 @@ class Train:
         start = model.load(self.model, dtype=self.dtype)
         # Checkpoints of other settings, another model or other pairs must not be taken for this run's.
         settings = {name: value for name, value in asdict(self).items() if name not in {"model", "pairs", "out"}}
-        made_from = json.dumps([settings, model.fingerprint(start)], sort_keys=True).encode() + self.pairs.read_bytes()
+        with self.pairs.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        made_from = json.dumps([settings, model.fingerprint(start), content], sort_keys=True).encode()
         loss: Loss = partial(losses.info_nce, temperature=self.temperature)
         loss = losses.matryoshka(loss, self.matryoshka) if self.matryoshka else loss
         short = start.tokenizer.limited(self.tokens, add_special=start.tokenizer.add_special)

@@ -22,7 +22,7 @@ from jaxemb import atomic, checkpoint, progress
 from jaxemb import encode as encoders
 from jaxemb.data.tokenize import Tokenizer, bucket, pad
 from jaxemb.encode.bert import FIXED, KEYS, UNUSED, BertConfig, parse
-from jaxemb.types import Encoder, Entry, Params
+from jaxemb.types import Encoder, Params
 
 Backbone = BertConfig | encoders.StaticConfig
 """Every architecture that a folder can hold, by its shape."""
@@ -264,9 +264,6 @@ def _read_bert(folder: Path, pooling: str, normalize: bool) -> tuple[Spec, Param
     shapes = jax.eval_shape(encoders.bert(backbone).init, jax.random.key(0))
     tensors = checkpoint.read_tensors(_weights(folder))
     return spec, checkpoint.from_foreign(tensors, KEYS, shapes, unused=UNUSED)
-
-
-STATIC_KEYS = [Entry("table", ("embedding.weight",))]
 
 
 def _read_static(folder: Path, normalize: bool) -> tuple[Spec, Params]:

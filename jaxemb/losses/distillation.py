@@ -53,14 +53,13 @@ def score_distillation(
     Raises: ValueError when the teacher's scores are not `[b, n]`.
     Source: Hinton et al. 2015, arXiv:1503.02531, over a ranking as in Hofstätter et al. 2020, arXiv:2010.02666.
     """
-    check("score_distillation", query, document, temperature)
-    check("score_distillation, teacher", query, document, teacher_temperature or temperature)
+    softness = temperature if teacher_temperature is None else teacher_temperature
+    for divisor in (temperature, softness):
+        check("score_distillation", query, document, divisor)
     if teacher.shape != (wanted := (query.shape[0], document.shape[0])):
         raise ValueError(f"score_distillation: teacher scores must be {wanted}, got {teacher.shape}")
     ours = jax.nn.log_softmax(cosine(query, document) / temperature, axis=-1)
-    theirs = jax.lax.stop_gradient(
-        jax.nn.log_softmax(teacher / (temperature if teacher_temperature is None else teacher_temperature), axis=-1)
-    )
+    theirs = jax.lax.stop_gradient(jax.nn.log_softmax(teacher / softness, axis=-1))
     share = jnp.exp(theirs)
     # Where the teacher gives nothing, 0 * log 0 is 0, and its infinity must not reach the product.
     return jnp.sum(jnp.where(share > 0, share * (theirs - ours), jnp.zeros((), ours.dtype)), axis=-1)

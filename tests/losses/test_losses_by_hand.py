@@ -91,6 +91,10 @@ def test_matryoshka_is_the_weighted_mean_of_its_prefixes():
             lambda: losses.score_distillation(QUERY, DOCUMENT, teacher=jnp.ones((2, 3))),
             r"must be \(2, 2\), got \(2, 3\)",
         ),
+        (
+            lambda: losses.score_distillation(QUERY, DOCUMENT, teacher=jnp.ones((2, 2)), teacher_temperature=0.0),
+            "temperature must be above 0, got 0.0",
+        ),
         (lambda: losses.embedding_distillation(QUERY, DOCUMENT[:1]), "2 rows need 2 on the other side"),
         (lambda: losses.matryoshka(losses.info_nce, (2, 4))(QUERY, DOCUMENT), "prefix of 4 in vectors of 2"),
         (lambda: losses.matryoshka(losses.info_nce, ()), "distinct and 1 or more"),
