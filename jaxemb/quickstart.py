@@ -177,9 +177,8 @@ def students(
     for seed in cfg.seeds:
         name = f"student-{made_from}-{seed}"
         trained.append(stages.model(f"student of seed {seed}", name, partial(train, seed, name)))
-        shutil.rmtree(
-            stages.folder / f"{name}.checkpoints", ignore_errors=True
-        )  # the student is kept, they need not be
+        # The student is kept; they need not be.
+        shutil.rmtree(stages.folder / f"{name}.checkpoints", ignore_errors=True)
     return as_model(untrained, teacher), trained
 
 
@@ -207,9 +206,6 @@ def merged(
     told = ", ".join(f"{name} {value:.4f}" for name, value in found.items())
     stages.say(f"merge chosen on {choose.name}/{choose.split} by nDCG@10: {best} ({told})")
     return best, as_model(candidates[best], teacher)
-
-
-# --- rows ----------------------------------------------------------------------------------------------------------
 
 
 GOAL = 0.97  # of the exact neighbours, on validation: enough above the 0.95 that is wanted on test
