@@ -67,7 +67,21 @@ def _names(entry: Entry, layers: int) -> list[list[str]]:
     """The foreign names of each layer in turn; one list for an entry without layers."""
     if "{layer}" not in entry.theirs[0]:
         return [list(entry.theirs)]
-    return [[name.format(layer=layer) for name in entry.theirs] for layer in range(layers)]
+    return [[name.format(layer=entry.first + layer) for name in entry.theirs] for layer in range(layers)]
+
+
+def _ours(tensor: np.ndarray, entry: Entry) -> np.ndarray:
+    """A foreign tensor with our order of axes."""
+    if entry.transpose is False:
+        return tensor
+    return tensor.transpose(None if entry.transpose is True else entry.transpose)
+
+
+def _theirs(part: np.ndarray, entry: Entry) -> np.ndarray:
+    """The inverse of `_ours`."""
+    if entry.transpose is False:
+        return part
+    return part.transpose(None if entry.transpose is True else np.argsort(entry.transpose))
 
 
 def from_foreign(
@@ -95,7 +109,7 @@ def from_foreign(
             problems += [f"missing {name}" for name in missing]
             continue
         try:
-            parts = [[tensors[n].T if entry.transpose else tensors[n] for n in names] for names in layers]
+            parts = [[_ours(tensors[n], entry) for n in names] for names in layers]
             joined = [part[0] if len(part) == 1 else np.concatenate(part, axis=-1) for part in parts]
             flat[entry.ours] = np.stack(joined) if "{layer}" in entry.theirs[0] else joined[0]
         except ValueError as error:
@@ -126,9 +140,9 @@ def to_foreign(params: Params, keys: Sequence[Entry]) -> dict[str, np.ndarray]:
     for entry in keys:
         leaf = np.asarray(flat[entry.ours])
         for layer, value in enumerate(leaf) if "{layer}" in entry.theirs[0] else [(0, leaf)]:
-            parts = np.split(value, len(entry.theirs), axis=-1)
-            for name, part in zip(entry.theirs, parts, strict=True):
-                tensors[name.format(layer=layer)] = np.ascontiguousarray(part.T if entry.transpose else part)
+            cuts = len(entry.theirs) if entry.sizes is None else np.cumsum(entry.sizes)[:-1]
+            for name, part in zip(entry.theirs, np.split(value, cuts, axis=-1), strict=True):
+                tensors[name.format(layer=entry.first + layer)] = np.ascontiguousarray(_theirs(part, entry))
     return tensors
 
 

@@ -158,7 +158,7 @@ def students(
     cfg: Config, stages: Stages, teacher: Model, pairs: list[static_student.Taught], made_from: str
 ) -> tuple[Model, list[Model]]:
     """The plain token average, and a trained student for every seed."""
-    encoder, untrained = static_student.student(teacher.params["tokens"])
+    encoder, untrained = static_student.student(teacher.params["embeddings"]["tokens"]["table"])
 
     def train(seed: int, name: str) -> Model:
         taught = static_student.run(

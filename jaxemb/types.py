@@ -23,10 +23,16 @@ class Tokens(NamedTuple):
 
     ids: int32 `[b, t]`; what stands where `mask` is 0 never reaches a vector.
     mask: int32 `[b, t]`, 1 on the tokens of the text and 0 on padding.
+    segments: int32 `[b, t]`, which of two joined texts a token belongs to, 0 or 1, as cross-encoders read pairs; None
+      where all tokens are of the first.
+    counted: int32 `[b, t]`, 1 on the tokens that pooling counts, where it leaves out some that attention sees, as those
+      of a prompt; None where it counts all of `mask`.
     """
 
     ids: Int[Array | np.ndarray, "b t"]
     mask: Int[Array | np.ndarray, "b t"]
+    segments: Int[Array | np.ndarray, "b t"] | None = None
+    counted: Int[Array | np.ndarray, "b t"] | None = None
 
 
 class Entry(NamedTuple):
@@ -35,12 +41,17 @@ class Entry(NamedTuple):
     ours: the leaf's path, dotted.
     theirs: foreign tensor names, joined along the last axis in this order; with `{layer}` in them, the leaf has a
       leading layer axis and one such set of tensors a layer.
-    transpose: whether foreign matrices are stored (out, in).
+    transpose: whether foreign matrices are stored (out, in); or the order of the foreign axes that makes ours, as
+      (2, 3, 1, 0) for convolutions stored (out, in, height, width).
+    sizes: how wide each of `theirs` is along the last axis of ours, where they are not all alike.
+    first: the foreign layer that our first one is, where lower layers have no such tensor.
     """
 
     ours: str
     theirs: tuple[str, ...]
-    transpose: bool = False
+    transpose: bool | tuple[int, ...] = False
+    sizes: tuple[int, ...] | None = None
+    first: int = 0
 
 
 class Backbone(NamedTuple):

@@ -56,7 +56,8 @@ def pooled(backbone: Backbone, pooling: Pooling) -> Encoder:
     """An encoder from a backbone and a pooling."""
 
     def apply(params: Params, tokens: Tokens) -> Float[Array, "b d"]:
-        return pooling(backbone.apply(params, tokens), jnp.asarray(tokens.mask))
+        counted = tokens.mask if tokens.counted is None else tokens.counted
+        return pooling(backbone.apply(params, tokens), jnp.asarray(counted))
 
     return Encoder(backbone.init, apply)
 

@@ -52,7 +52,7 @@ def test_what_it_saves_loads_here(ours, theirs, texts, tmp_path):
 
 
 def test_a_static_model_goes_both_ways(ours, texts, tmp_path):
-    table = ours.params["tokens"][:, :64]
+    table = ours.params["embeddings"]["tokens"]["table"][:, :64]
     spec = model.Spec(
         backbone=encode.StaticConfig(vocab_size=table.shape[0], hidden_size=64),
         pooling=None,

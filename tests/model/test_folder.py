@@ -14,7 +14,7 @@ import pytest
 from jaxemb import checkpoint, encode, model
 from jaxemb.data.tokenize import BUCKETS, Tokenizer, bucket
 
-GOLDEN = Path(__file__).parent / "golden" / "bert"
+GOLDEN = Path(__file__).parent.parent / "golden" / "bert"
 
 
 @pytest.fixture(scope="module")
@@ -208,9 +208,14 @@ def broken(tmp_path: Path, name: str, content: str | dict | None) -> Path:
     [
         ("modules.json", None, FileNotFoundError, "modules.json: no such file; wanted a sentence-transformers"),
         ("modules.json", "{", ValueError, "modules.json: not JSON"),
-        ("config.json", {"model_type": "roberta"}, ValueError, "model_type must be 'bert', got 'roberta'"),
+        ("config.json", {"model_type": "owl"}, ValueError, "model_type 'owl' is unknown; there is bert"),
         ("config.json", {"surprise": 1}, ValueError, r"unknown keys \['surprise'\]"),
-        ("config.json", {"vocab_size": 20}, ValueError, r"tokens: wanted shape \(20, 16\), got \(25, 16\)"),
+        (
+            "config.json",
+            {"vocab_size": 20},
+            ValueError,
+            r"tokens.table: wanted shape \(20, 16\), got \(25, 16\)",
+        ),
         ("1_Pooling/config.json", {"pooling_mode": "attention"}, ValueError, "pooling_mode must be one of"),
         ("1_Pooling/config.json", {"surprise": 1}, ValueError, "unknown key 'surprise'"),
         ("sentence_bert_config.json", {"do_lower_case": True}, ValueError, "the tokenizer tells upper from lower case"),

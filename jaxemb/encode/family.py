@@ -1,0 +1,93 @@
+"""What an architecture must say of itself to be read from, and written to, a Hugging Face folder."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+from jaxemb.types import Backbone, Entry
+
+Config = TypeVar("Config")
+
+
+class Family(NamedTuple):
+    """One architecture: its shape, its function and where its weights stand in foreign checkpoints.
+
+    names: the `model_type`s of `config.json` that it answers to.
+    config: the frozen dataclass of its shape.
+    parse: `config.json` as a mapping -> that dataclass; refuses every key it does not know.
+    describe: the dataclass -> a `config.json` that the reference library reads, with `model_type` and `architectures`.
+    backbone: (config, dtype=...) -> `Backbone`.
+    keys: config -> every leaf of the params and the foreign names it comes from, without `prefix`.
+    prefix: what checkpoints that were saved with a head put before those names, as `bert.`.
+    unused: foreign names, without the prefix, on which no token state depends.
+    """
+
+    names: tuple[str, ...]
+    config: type
+    parse: Callable[[Mapping[str, Any]], Any]
+    describe: Callable[[Any], dict[str, Any]]
+    backbone: Callable[..., Backbone]
+    keys: Callable[[Any], list[Entry]]
+    prefix: str = ""
+    unused: tuple[str, ...] = ()
+
+
+TRAINING = frozenset({
+    "_name_or_path", "_attn_implementation", "_attn_implementation_autoset", "architectures", "attention_dropout",
+    "attention_probs_dropout_prob", "bad_words_ids", "begin_suppress_tokens", "bos_token_id", "classifier_dropout",
+    "decoder_start_token_id", "diversity_penalty", "do_sample", "dtype", "early_stopping",
+    "encoder_no_repeat_ngram_size", "eos_token_id", "exponential_decay_length_penalty", "finetuning_task",
+    "forced_bos_token_id", "forced_eos_token_id", "gradient_checkpointing", "hidden_dropout_prob", "id2label",
+    "label2id", "length_penalty", "max_length", "min_length", "no_repeat_ngram_size", "num_beam_groups", "num_beams",
+    "num_return_sequences", "output_attentions", "output_hidden_states", "output_past", "output_scores",
+    "pad_token_id", "prefix", "problem_type", "remove_invalid_values", "repetition_penalty", "return_dict",
+    "return_dict_in_generate", "sep_token_id", "suppress_tokens", "task_specific_params", "temperature",
+    "tie_word_embeddings", "tokenizer_class", "top_k", "top_p", "torch_dtype", "torchscript", "transformers_version",
+    "typical_p", "use_cache",
+})  # fmt: skip
+"""Keys of `config.json` that change no hidden state: training, generation, bookkeeping."""
+
+
+def read(
+    config: Mapping[str, Any],
+    shape: type[Config],
+    *,
+    names: tuple[str, ...],
+    fixed: Mapping[str, Any],
+    irrelevant: frozenset[str] | set[str] = frozenset(),
+    **derived: Any,
+) -> Config:
+    """A dataclass of an architecture's shape from a `config.json`.
+
+    Args:
+      config: the file's content.
+      shape: the dataclass; its fields have the file's names.
+      names: the `model_type`s that are meant; the first stands in messages.
+      fixed: keys that must have one value, because any other is another model.
+      irrelevant: keys, beside `TRAINING`, that change nothing in the states.
+      derived: fields whose value the caller worked out from other keys.
+    Raises: ValueError that names every unknown key, and a known one with a value that means another model.
+    """
+    who = names[0]
+    if config.get("model_type", who) not in names:
+        raise ValueError(f"{who} config: model_type must be one of {list(names)}, got {config['model_type']!r}")
+    fields = shape.__dataclass_fields__  # type: ignore[attr-defined]
+    unknown = sorted(config.keys() - fields.keys() - fixed.keys() - irrelevant - TRAINING - {"model_type"})
+    if unknown:
+        raise ValueError(f"{who} config: unknown keys {unknown}; known are {sorted(fields.keys() | fixed.keys())}")
+    for key, wanted in fixed.items():
+        if config.get(key, wanted) != wanted:
+            raise ValueError(f"{who} config: {key} must be {wanted!r}, got {config[key]!r}")
+    given = {key: value for key, value in config.items() if key in fields and key not in derived}
+    return shape(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}, **derived)
+
+
+def norm(ours: str, theirs: str, *, bias: bool = True) -> list[Entry]:
+    """The entries of a norm with scale and perhaps shift."""
+    scale = [Entry(f"{ours}.scale", (f"{theirs}.weight",))]
+    return [*scale, Entry(f"{ours}.bias", (f"{theirs}.bias",))] if bias else scale
+
+
+def dense(ours: str, *theirs: str, bias: bool = True, sizes: tuple[int, ...] | None = None) -> list[Entry]:
+    """The entries of one `Dense`, of several foreign ones joined by their outputs, `sizes` wide if not all alike."""
+    kernel = [Entry(f"{ours}.kernel", tuple(f"{name}.weight" for name in theirs), transpose=True, sizes=sizes)]
+    return [*kernel, Entry(f"{ours}.bias", tuple(f"{name}.bias" for name in theirs), sizes=sizes)] if bias else kernel

@@ -1,0 +1,1 @@
+"""Image encoders: pixels to vectors, in the same shape as text encoders."""

@@ -1,0 +1,1 @@
+"""Small encoders: token tables, convolutions and recurrent networks, as papers compare with."""

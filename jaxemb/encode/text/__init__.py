@@ -1,0 +1,1 @@
+"""Text encoders: one file an architecture, each with its key map."""

@@ -1,0 +1,171 @@
+"""The BERT family: learnt positions, post-norm blocks.  Source: Devlin et al. 2018, arXiv:1810.04805."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, DTypeLike, Float, Int
+
+from jaxemb.encode.family import Family, dense, norm, read
+from jaxemb.encode.functional import functional
+from jaxemb.encode.layers import ACTIVATIONS, Dense, LayerNorm, Table, attention, merged
+from jaxemb.encode.stack import stack
+from jaxemb.types import Backbone, Entry, Params, Tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class BertConfig:
+    """The shape of a BERT, by the names of Hugging Face's `config.json`."""
+
+    vocab_size: int = 30522
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    hidden_act: str = "gelu"
+    layer_norm_eps: float = 1e-12
+    initializer_range: float = 0.02
+
+    def __post_init__(self) -> None:
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(f"hidden_size {self.hidden_size} is no multiple of {self.num_attention_heads} heads")
+        if self.hidden_act not in ACTIVATIONS:
+            raise ValueError(f"hidden_act {self.hidden_act!r} is unknown; there is {', '.join(ACTIVATIONS)}")
+
+
+# Keys that must have one value here, because anything else is another model.
+FIXED = {
+    "position_embedding_type": "absolute",
+    "is_decoder": False,
+    "add_cross_attention": False,
+    "chunk_size_feed_forward": 0,
+}
+# The next-sentence head, on which no token state depends.
+IRRELEVANT = {
+    "directionality", "pooler_fc_size", "pooler_num_attention_heads", "pooler_num_fc_layers", "pooler_size_per_head",
+    "pooler_type",
+}  # fmt: skip
+
+
+def parse(config: Mapping[str, Any]) -> BertConfig:
+    """Read a `config.json`.  Raises: ValueError for another model, by the key that says so."""
+    return read(config, BertConfig, names=("bert",), fixed=FIXED, irrelevant=IRRELEVANT)
+
+
+def describe(config: BertConfig) -> dict[str, Any]:
+    """The `config.json` of a shape."""
+    return {"model_type": "bert", "architectures": ["BertModel"], **FIXED, **asdict(config), "pad_token_id": 0}
+
+
+class Embeddings(nnx.Module):
+    """Token, position and segment embeddings, summed and normed; position `i` reads row `i + first` of its table."""
+
+    def __init__(self, c: BertConfig, *, first: int, rngs: nnx.Rngs) -> None:
+        def table(rows: int) -> Table:
+            return Table(rows, c.hidden_size, scale=c.initializer_range, rngs=rngs)
+
+        self.tokens, self.positions, self.segments = (
+            table(c.vocab_size),
+            table(c.max_position_embeddings),
+            table(c.type_vocab_size),
+        )
+        self.norm = LayerNorm(c.hidden_size, epsilon=c.layer_norm_eps)
+        self.first, self.most = first, c.max_position_embeddings - first
+
+    def __call__(self, tokens: Tokens) -> Float[Array, "n d"]:
+        t = tokens.ids.shape[1]
+        if t > self.most:
+            raise ValueError(f"bert: {t} tokens a text, but only {self.most} positions; truncate first")
+        place = self.positions.table[...][self.first : self.first + t]
+        if tokens.segments is None:
+            states = self.tokens(tokens.ids) + (place + self.segments.table[...][0][None, :])[None, :, :]
+        else:
+            states = self.tokens(tokens.ids) + place[None, :, :] + self.segments(tokens.segments)
+        return self.norm(states.reshape(-1, states.shape[-1]))
+
+
+class Block(nnx.Module):
+    """Attention, then a feed-forward layer, each added to its input and normed after."""
+
+    def __init__(self, c: BertConfig, *, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
+        def dense(inputs: int, outputs: int) -> Dense:
+            return Dense(inputs, outputs, scale=c.initializer_range, dtype=dtype, rngs=rngs)
+
+        self.heads, self.dtype, self.act = c.num_attention_heads, dtype, ACTIVATIONS[c.hidden_act]
+        self.qkv = dense(c.hidden_size, 3 * c.hidden_size)  # one product for all three
+        self.out = dense(c.hidden_size, c.hidden_size)
+        self.attention_norm = LayerNorm(c.hidden_size, epsilon=c.layer_norm_eps)
+        self.up = dense(c.hidden_size, c.intermediate_size)
+        self.down = dense(c.intermediate_size, c.hidden_size)
+        self.norm = LayerNorm(c.hidden_size, epsilon=c.layer_norm_eps)
+
+    def __call__(self, x: Float[Array, "n d"], mask: Int[Array, "b t"]) -> Float[Array, "n d"]:
+        b, t = mask.shape
+        # Heads before time: the batched products of attention then read contiguous rows.
+        split = self.qkv(x).astype(self.dtype).reshape(b, t, 3, self.heads, -1).transpose(2, 0, 3, 1, 4)
+        x = self.attention_norm(x + self.out(merged(attention(split[0], split[1], split[2], mask))))
+        return self.norm(x + self.down(self.act(self.up(x))))
+
+
+def bert(config: BertConfig, *, dtype: DTypeLike = jnp.float32, first: int = 0) -> Backbone:
+    """A BERT whose params are float32 and whose products run in `dtype` (float32 or bfloat16).
+
+    Position `i` of a text is its `i`-th token, whatever stands after it: padding goes on the right.  Its row in the
+    position table is `i + first`, which RoBERTa has at 2.
+    Raises: ValueError for a batch longer than the position table.
+    """
+    dtype = jnp.dtype(dtype)
+    embeddings = functional(lambda rngs: Embeddings(config, first=first, rngs=rngs))
+    blocks = stack(lambda rngs: Block(config, dtype=dtype, rngs=rngs), config.num_hidden_layers)
+
+    def init(key: Array) -> Params:
+        one, other = jax.random.split(key)
+        return {"embeddings": embeddings.init(one), "blocks": blocks.init(other)}
+
+    def start(params: Params, tokens: Tokens) -> tuple[Float[Array, "n d"], Int[Array, "b t"]]:
+        return embeddings.apply(params["embeddings"], "__call__", tokens), jnp.asarray(tokens.mask)
+
+    def apply(params: Params, tokens: Tokens) -> Float[Array, "b t d"]:
+        x = blocks.last(params["blocks"], *start(params, tokens))
+        return x.reshape(*tokens.ids.shape, -1)
+
+    def hidden(params: Params, tokens: Tokens) -> Float[Array, "l b t d"]:
+        states = blocks.every(params["blocks"], *start(params, tokens))
+        return states.reshape(-1, *tokens.ids.shape, states.shape[-1])
+
+    return Backbone(init, apply, hidden)
+
+
+_LAYER = "encoder.layer.{layer}"
+KEYS: list[Entry] = [
+    Entry("embeddings.tokens.table", ("embeddings.word_embeddings.weight",)),
+    Entry("embeddings.positions.table", ("embeddings.position_embeddings.weight",)),
+    Entry("embeddings.segments.table", ("embeddings.token_type_embeddings.weight",)),
+    *norm("embeddings.norm", "embeddings.LayerNorm"),
+    *dense("blocks.qkv", *(f"{_LAYER}.attention.self.{name}" for name in ("query", "key", "value"))),
+    *dense("blocks.out", f"{_LAYER}.attention.output.dense"),
+    *norm("blocks.attention_norm", f"{_LAYER}.attention.output.LayerNorm"),
+    *dense("blocks.up", f"{_LAYER}.intermediate.dense"),
+    *dense("blocks.down", f"{_LAYER}.output.dense"),
+    *norm("blocks.norm", f"{_LAYER}.output.LayerNorm"),
+]
+"""Every weight of ours and the Hugging Face names it comes from."""
+
+UNUSED = ("embeddings.position_ids", "pooler.dense.weight", "pooler.dense.bias")
+"""Foreign weights that no token state depends on: a constant, and the next-sentence head."""
+
+BERT = Family(
+    names=("bert",),
+    config=BertConfig,
+    parse=parse,
+    describe=describe,
+    backbone=bert,
+    keys=lambda config: KEYS,
+    prefix="bert.",
+    unused=UNUSED,
+)
