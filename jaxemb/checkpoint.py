@@ -1,5 +1,6 @@
 """Params to disk and back: foreign weights by a key map, and training checkpoints by orbax."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,6 +56,100 @@ def read_tensors(file: Path | str) -> dict[str, np.ndarray]:
         raise ValueError(f"{file.name}: not a whole safetensors file ({error})") from error
 
 
+WEIGHTS = "model.safetensors"
+"""The file of a model folder that holds all its tensors."""
+
+INDEX = "model.safetensors.index.json"
+"""The file that says which of several files holds which tensor, where they are too large for one."""
+
+
+def read_weights(folder: Path | str) -> dict[str, np.ndarray]:
+    """All tensors of a model folder: those of `model.safetensors`, or of every file that its index lists.
+
+    What checkpoints from TensorFlow call `LayerNorm.gamma` and `LayerNorm.beta` gets today's names.
+
+    Raises: FileNotFoundError for weights or listed files that are not there, naming what is there instead (a pickle is
+      never opened); ValueError when both kinds are there, or index and files do not agree tensor by tensor.
+    """
+    folder = Path(folder)
+    single, index = folder / WEIGHTS, folder / INDEX
+    if single.is_file() and index.is_file():
+        raise ValueError(f"{folder}: wanted {WEIGHTS} or {INDEX}, got both; take away the one that is not meant")
+    if single.is_file() or index.is_file():
+        return _renamed(read_tensors(single) if single.is_file() else _read_shards(index))
+    kinds = {".bin", ".pt", ".pth", ".pkl", ".ckpt", ".h5", ".msgpack", ".safetensors"}
+    there = sorted(file.name for file in folder.iterdir() if file.suffix in kinds) if folder.is_dir() else []
+    raise FileNotFoundError(f"{single}: no such file (found {there or 'no weights'}); pickles are never opened")
+
+
+_OLD = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
+
+
+def _renamed(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    renamed: dict[str, np.ndarray] = {}
+    for name, tensor in tensors.items():
+        end = next((old for old in _OLD if name.endswith(old)), "")
+        today = name.removesuffix(end) + _OLD.get(end, "")
+        if today in renamed or (end and today in tensors):
+            raise ValueError(f"{name} is {today} by an old name, and both are there")
+        renamed[today] = tensor
+    return renamed
+
+
+def without_copies(
+    tensors: Mapping[str, np.ndarray], copies: Mapping[str, str], *, agree: bool = True
+) -> dict[str, np.ndarray]:
+    """Foreign tensors, each once; one that is only there by its other name gets its own.
+
+    Args:
+      copies: the other name -> the name that is kept.
+      agree: whether the two must be equal, as tied weights are; otherwise the one that is kept is the one that counts.
+    Raises: ValueError that names two which should be equal and are not.
+    """
+    kept = dict(tensors)
+    for copy, name in copies.items():
+        if copy not in kept:
+            continue
+        tensor = kept.pop(copy)
+        if agree and not np.array_equal(tensor, kept.setdefault(name, tensor)):
+            raise ValueError(f"{copy} and {name} are told to be one, and differ; are they tied by mistake?")
+        kept.setdefault(name, tensor)
+    return kept
+
+
+def _read_index(index: Path) -> dict[str, str]:
+    """Tensor name -> the file beside the index that holds it."""
+    try:
+        told = json.loads(index.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{index}: not JSON ({error})") from error
+    where = told.get("weight_map") if isinstance(told, dict) else None
+    if not isinstance(where, dict) or not where:
+        raise ValueError(f"{index}: wanted 'weight_map', from tensor names to files, got {str(told)[:60]}")
+    for name, file in where.items():
+        if not isinstance(file, str) or Path(file).name != file or "\\" in file:
+            raise ValueError(f"{index}: {name} must be in a file of the same folder, got {file!r}")
+    return where
+
+
+def _read_shards(index: Path) -> dict[str, np.ndarray]:
+    where = _read_index(index)
+    files = sorted(set(where.values()))
+    if missing := [file for file in files if not (index.parent / file).is_file()]:
+        raise FileNotFoundError(f"{index}: lists files that are not there: {', '.join(missing)}")
+    tensors: dict[str, np.ndarray] = {}
+    for file in files:
+        found = read_tensors(index.parent / file)
+        listed = {name for name, place in where.items() if place == file}
+        if found.keys() != listed:
+            lost, more = sorted(listed - found.keys())[:6], sorted(found.keys() - listed)[:6]
+            raise ValueError(
+                f"{file}: {index.name} lists {lost or 'nothing'} that it lacks, and not {more or 'nothing'}"
+            )
+        tensors.update(found)
+    return tensors
+
+
 def write_tensors(tensors: Mapping[str, Any], file: Path | str) -> None:
     """Write a safetensors file, whole or not at all."""
     from safetensors.flax import save_file
@@ -102,7 +197,7 @@ def from_foreign(
     problems: list[str] = []
     shapes = {path: tuple(leaf.shape) for path, leaf in leaves(like).items()}
     for entry in keys:
-        layers = _names(entry, shapes.get(entry.ours, (0,))[0])
+        layers = _names(entry, next(iter(shapes.get(entry.ours, ())), 0))
         wanted = [name for names in layers for name in names]
         taken.update(wanted)
         if missing := [name for name in wanted if name not in tensors]:
@@ -141,8 +236,9 @@ def to_foreign(params: Params, keys: Sequence[Entry]) -> dict[str, np.ndarray]:
         leaf = np.asarray(flat[entry.ours])
         for layer, value in enumerate(leaf) if "{layer}" in entry.theirs[0] else [(0, leaf)]:
             cuts = len(entry.theirs) if entry.sizes is None else np.cumsum(entry.sizes)[:-1]
-            for name, part in zip(entry.theirs, np.split(value, cuts, axis=-1), strict=True):
-                tensors[name.format(layer=entry.first + layer)] = np.ascontiguousarray(_theirs(part, entry))
+            parts = np.split(value, cuts, axis=-1) if entry.theirs[1:] else [value]  # a lone number has no axis
+            for name, part in zip(entry.theirs, parts, strict=True):
+                tensors[name.format(layer=entry.first + layer)] = np.asarray(_theirs(part, entry), order="C")
     return tensors
 
 

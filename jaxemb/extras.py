@@ -14,6 +14,11 @@ EXTRA = {
     "matplotlib": "bench",
     "jinja2": "bench",
     "scipy": "bench",
+    "PIL": "images",
+    "gguf": "formats",
+    "onnx": "formats",
+    "mteb": "parity",
+    "lance": "scale",
 }
 
 INSTEAD = {"scann": "; its wheels are for Linux, up to Python 3.13: elsewhere take the index kind 'exact'"}

@@ -68,14 +68,14 @@ class Backbone(NamedTuple):
 
 
 class Encoder(NamedTuple):
-    """Tokens to one vector a text, without state.
+    """Tokens to one vector a text, or pixels to one vector an image, without state.
 
     init: key -> params.
-    apply: (params, tokens) -> vectors `[b, d]`.
+    apply: (params, tokens, or pixels `[b, h, w, c]`) -> vectors `[b, d]`.
     """
 
     init: Callable[[Array], Params]
-    apply: Callable[[Params, Tokens], Float[Array, "b d"]]
+    apply: Callable[[Params, Any], Float[Array, "b d"]]
 
 
 Loss = Callable[..., Float[Array, " b"]]

@@ -43,3 +43,49 @@ def test_half_precision_is_summed_in_float32():
     ones = jnp.ones((1, 4096), jnp.bfloat16)
     assert similarity.dot(ones, ones).dtype == jnp.float32
     np.testing.assert_array_equal(similarity.dot(ones, ones), [[4096.0]])
+
+
+TOKENS = jnp.array([[[3.0, 4.0], [0.0, -1.0], [9.0, 9.0]], [[1.0, 0.0], [-1.0, -1.0], [9.0, 9.0]]])
+TEXTS = jnp.array([[[1.0, 0.0], [0.0, 1.0]], [[0.0, 2.0], [0.0, -1.0]], [[-1.0, -1.0], [9.0, 9.0]]])
+
+
+@pytest.mark.parametrize("block", [1, 12, similarity.BLOCK])
+def test_maxsim_by_hand(block):
+    query_mask, document_mask = jnp.array([[1, 1, 0], [1, 0, 0]]), jnp.array([[1, 1], [1, 1], [1, 0]])
+    got = similarity.maxsim(TOKENS, TEXTS, query_mask=query_mask, document_mask=document_mask, block=block)
+    np.testing.assert_allclose(got, [[4 + 0, 8 + 1, -7 + 1], [1, 0, -1]])
+
+
+def test_maxsim_of_nothing():
+    none = jnp.zeros((3, 2), jnp.int32).at[0, 0].set(1)
+    got = similarity.maxsim(TOKENS, TEXTS, query_mask=jnp.array([[1, 1, 0], [0, 0, 0]]), document_mask=none)
+    np.testing.assert_allclose(got, [[3, similarity.NOTHING, similarity.NOTHING], [0] + [similarity.NOTHING] * 2])
+    assert similarity.maxsim(TOKENS, TEXTS[:0]).shape == (2, 0)
+
+
+def test_maxsim_in_blocks_has_the_gradient_of_the_whole():
+    draw = np.random.default_rng(0)
+    query, document = (jnp.asarray(draw.normal(size=shape), jnp.float32) for shape in ((2, 3, 4), (5, 3, 4)))
+    kept = jnp.asarray(draw.integers(0, 2, (5, 3)).clip([1, 0, 0]))
+
+    def whole(query, document):
+        products = jnp.einsum("btd,nsd->btns", query, document)
+        return jnp.sin(jnp.where(kept[None, None] > 0, products, -jnp.inf).max(axis=3).sum(axis=1)).sum()
+
+    def blocked(query, document):
+        return jnp.sin(similarity.maxsim(query, document, document_mask=kept, block=2 * 3 * 3 * 2)).sum()
+
+    got, wanted = (jax.grad(total, (0, 1))(query, document) for total in (blocked, whole))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), got, wanted)
+
+
+@pytest.mark.parametrize("kind", [jax.sharding.AxisType.Auto, jax.sharding.AxisType.Explicit])
+def test_maxsim_of_texts_on_many_devices(kind):
+    draw = np.random.default_rng(0)
+    query, document = (jnp.asarray(draw.normal(size=shape), jnp.float32) for shape in ((8, 3, 4), (12, 2, 4)))
+    mesh = jax.make_mesh((4,), ("data",), axis_types=(kind,), devices=jax.devices()[:4])
+    rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+    with jax.set_mesh(mesh):
+        shared = [jax.device_put(part, rows) for part in (query, document)]
+        got = jax.jit(lambda q, d: similarity.maxsim(q, d, block=8 * 3 * 2 * 5))(*shared)
+    np.testing.assert_allclose(got, similarity.maxsim(query, document), atol=1e-6)

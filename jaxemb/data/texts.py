@@ -1,8 +1,13 @@
 """Documents to embed, from a file."""
 
+import gzip
 import json
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple, cast
+
+SUFFIXES = (".txt", ".jsonl", ".txt.gz", ".jsonl.gz")
 
 
 class Documents(NamedTuple):
@@ -13,7 +18,7 @@ class Documents(NamedTuple):
 
 
 def read_texts(path: Path | str) -> Documents:
-    """Read documents: a `.txt` file with one a line, or a `.jsonl` file of `{"id": ..., "text": ...}`.
+    """Read documents: a `.txt` file with one a line, or a `.jsonl` file of `{"id": ..., "text": ...}`; either gzipped.
 
     A line of a `.txt` file has its number, from 1, as id; empty lines are no documents.  In JSONL `_id` and `title` are
     read as BEIR has them, the title in front of the text.
@@ -21,24 +26,44 @@ def read_texts(path: Path | str) -> Documents:
     Raises: FileNotFoundError; ValueError that names the line, with what was wanted and what came, for another kind of
       file, and for a file without a document.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    if path.suffix not in {".txt", ".jsonl"}:
-        raise ValueError(f"{path}: wanted a .txt or .jsonl file, got {path.suffix or 'no suffix'}")
     found = Documents([], [])
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")  # not splitlines: a text may hold other separators
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not text in UTF-8 ({error})") from error
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            name, text = (str(number), line) if path.suffix == ".txt" else _record(f"{path}, line {number}", line)
-            found.ids.append(name)
-            found.texts.append(text)
+    for name, text in stream_texts(path):
+        found.ids.append(name)
+        found.texts.append(text)
     if not found.ids:
         raise ValueError(f"{path}: wanted one document or more, got none")
     return found
+
+
+def stream_texts(path: Path | str) -> Iterator[tuple[str, str]]:
+    """The same documents one by one, `(id, text)`: no more than a line is in memory.  A file may have none."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    if not path.name.endswith(SUFFIXES):
+        raise ValueError(f"{path}: wanted a .txt or .jsonl file, got {path.suffix or 'no suffix'}; either may be .gz")
+    return _documents(path, plain=path.name.endswith((".txt", ".txt.gz")))
+
+
+def _documents(path: Path, *, plain: bool) -> Iterator[tuple[str, str]]:
+    for number, line in enumerate(_lines(path), start=1):
+        where = f"{path}, line {number}"
+        try:
+            text = line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{where}: not text in UTF-8 ({error})") from error
+        if text.strip():
+            yield (str(number), text) if plain else _record(where, text)
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """Lines without their ends; not `splitlines`, because a text may hold other separators."""
+    with cast(BinaryIO, gzip.open(path)) if path.suffix == ".gz" else path.open("rb") as file:
+        try:
+            for line in file:
+                yield line.removesuffix(b"\n").removesuffix(b"\r")
+        except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+            raise ValueError(f"{path}: not a whole gzip file ({error})") from error
 
 
 def _record(where: str, line: str) -> tuple[str, str]:

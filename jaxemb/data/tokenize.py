@@ -15,14 +15,16 @@ BUCKETS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048, 
 
 
 class Ids(NamedTuple):
-    """Token ids of texts, not padded yet.
+    """Token ids of texts, or of pairs of texts, not padded yet.
 
-    rows: one int32 array a text.
-    truncated: which texts were longer than the encoder and lost their end.
+    rows: one int32 array a text or pair.
+    truncated: which texts or pairs were longer than the encoder and lost an end.
+    segments: of pairs, one int32 array each: which of the two texts a token belongs to, as the tokenizer file says it.
     """
 
     rows: list[np.ndarray]
     truncated: Bool[np.ndarray, " n"]
+    segments: list[np.ndarray] | None = None
 
 
 def bucket(length: int, longest: int | None = None) -> int:
@@ -37,16 +39,24 @@ def bucket(length: int, longest: int | None = None) -> int:
     return planned if longest is None else min(planned, longest)
 
 
-def pad(rows: Sequence[np.ndarray], length: int) -> Tokens:
-    """Ids on the left, zeros on the right.  Raises: ValueError when a row is longer than `length`."""
-    ids = np.zeros((len(rows), length), np.int32)
-    mask = np.zeros((len(rows), length), np.int32)
+def pad(rows: Sequence[np.ndarray], length: int, segments: Sequence[np.ndarray] | None = None) -> Tokens:
+    """Ids, and segments where there are any, on the left; zeros on the right.
+
+    Raises: ValueError when a row is longer than `length`.
+    """
+    ids, mask = _filled(rows, length), np.zeros((len(rows), length), np.int32)
+    for i, row in enumerate(rows):
+        mask[i, : len(row)] = 1
+    return Tokens(ids, mask, None if segments is None else _filled(segments, length))
+
+
+def _filled(rows: Sequence[np.ndarray], length: int) -> np.ndarray:
+    table = np.zeros((len(rows), length), np.int32)
     for i, row in enumerate(rows):
         if len(row) > length:
             raise ValueError(f"pad: row {i} has {len(row)} tokens, wanted {length} at most")
-        ids[i, : len(row)] = row
-        mask[i, : len(row)] = 1
-    return Tokens(ids, mask)
+        table[i, : len(row)] = row
+    return table
 
 
 ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
@@ -118,16 +128,36 @@ class Tokenizer:
         """The same tokenizer with another limit, with or without special tokens."""
         return Tokenizer(self._backend, max_length, add_special=add_special, special=self.special)
 
+    def marked(self, tokens: Sequence[str]) -> "Tokenizer":
+        """The same tokenizer with some of its tokens found in a text as they are written, before anything else."""
+        from tokenizers import AddedToken
+
+        backend = type(self._backend).from_str(self._backend.to_str())
+        backend.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in tokens])
+        return Tokenizer(backend, self.max_length, add_special=self.add_special, special=self.special)
+
+    @property
+    def vocabulary(self) -> dict[str, int]:
+        """Every token's id."""
+        return self._backend.get_vocab(with_added_tokens=True)
+
     @property
     def size(self) -> int:
         """How many ids there are: one more than the largest."""
-        vocabulary = self._backend.get_vocab(with_added_tokens=True)
-        return max(vocabulary.values(), default=-1) + 1
+        return max(self.vocabulary.values(), default=-1) + 1
 
-    def to_json(self) -> str:
-        """The tokenizer file, without truncation and padding: those are the encoder's business."""
+    @property
+    def unknown(self) -> int | None:
+        """The id of what is in no token, as `[UNK]`; None where the file names none."""
+        told = json.loads(self._backend.to_str())["model"]
+        token = told.get("unk_token")
+        return told.get("unk_id") if token is None else self._backend.token_to_id(token)
+
+    def to_json(self, *, truncated: bool = False) -> str:
+        """The tokenizer file, without padding, and without truncation unless asked for it: the encoder's business."""
         backend = type(self._backend).from_str(self._backend.to_str())
-        backend.no_truncation()
+        if not truncated:
+            backend.no_truncation()
         return backend.to_str(pretty=True)
 
     def ids(self, texts: Sequence[str]) -> Ids:
@@ -141,6 +171,25 @@ class Tokenizer:
         encoded = self._backend.encode_batch(list(texts), add_special_tokens=self.add_special)
         rows = [np.asarray(one.ids, np.int32) for one in encoded]
         return Ids(rows, np.array([bool(one.overflowing) for one in encoded], dtype=bool))
+
+    def pairs(self, pairs: Sequence[Sequence[str]]) -> Ids:
+        """Token ids of every pair, read as one text, with segments.
+
+        A pair that is longer than `max_length` loses tokens of whichever of its texts is the longer, until it fits.
+
+        Raises: TypeError that names the first entry that is no pair of texts; ValueError when `max_length` leaves a
+          pair no room beside its special tokens.
+        """
+        for i, pair in enumerate(pairs):
+            if isinstance(pair, str) or len(pair) != 2 or not all(isinstance(text, str) for text in pair):
+                raise TypeError(f"pair {i} is {str(pair)[:60]!r}, wanted two texts")
+        added = self._backend.num_special_tokens_to_add(True) if self.add_special else 0
+        if self.max_length is not None and self.max_length <= added:
+            raise ValueError(f"max_length must be above {added} (a pair's special tokens), got {self.max_length}")
+        encoded = self._backend.encode_batch([tuple(pair) for pair in pairs], add_special_tokens=self.add_special)
+        rows = [np.asarray(one.ids, np.int32) for one in encoded]
+        segments = [np.asarray(one.type_ids, np.int32) for one in encoded]
+        return Ids(rows, np.array([bool(one.overflowing) for one in encoded], dtype=bool), segments)
 
     def __call__(self, texts: Sequence[str]) -> Tokens:
         """One batch, padded to the planned length of its longest text."""

@@ -1,35 +1,138 @@
 """Tokens to vectors: encoders as pure `(init, apply)` pairs, each with the map of its keys to foreign checkpoints."""
 
+from jaxemb.encode import image
 from jaxemb.encode.families import FAMILIES
 from jaxemb.encode.families import by_name as family_named
 from jaxemb.encode.families import of as family_of
 from jaxemb.encode.family import Family
 from jaxemb.encode.functional import functional
-from jaxemb.encode.pool import POOLINGS, cls, last, maximum, mean, normalized, pooled
-from jaxemb.encode.small.static import StaticConfig, folded, from_table, static
-from jaxemb.encode.stack import Stack, stack, unstacked
+from jaxemb.encode.pool import (
+    POOLINGS,
+    Pooling,
+    cls,
+    joined,
+    last,
+    maximum,
+    mean,
+    mean_sqrt_length,
+    normalized,
+    pooled,
+    weighted_mean,
+)
+from jaxemb.encode.project import DenseConfig, LayerNormConfig, Module, NormalizeConfig, followed
+from jaxemb.encode.small.attentive import (
+    apart,
+    by_place,
+    feature_attention,
+    feature_weights,
+    gated_mean,
+    hop_penalty,
+    hops,
+    self_attentive,
+)
+from jaxemb.encode.small.convolution import convolution, scales, windows
+from jaxemb.encode.small.depth import averaged, mixed, side_by_side, without_first
+from jaxemb.encode.small.extended import Layer, extended, positions
+from jaxemb.encode.small.learnt import LearntPooling, pooled_by
+from jaxemb.encode.small.ngrams import Grams, KnownGrams, count_ngrams, hashed_ngrams, known_ngrams
+from jaxemb.encode.small.recurrent import ends, gru, lstm
+from jaxemb.encode.small.static import StaticConfig, folded, from_table, plain, static
+from jaxemb.encode.small.transformer import self_attention
+from jaxemb.encode.small.words import distinct, reading, total, words
+from jaxemb.encode.stack import Stack, stack
 from jaxemb.encode.text.bert import BertConfig, bert
+from jaxemb.encode.text.decoder import next_token
+from jaxemb.encode.text.distilbert import DistilBertConfig, distilbert
+from jaxemb.encode.text.gemma3 import Gemma3Config, gemma3
+from jaxemb.encode.text.gpt2 import GPT2Config, gpt2
+from jaxemb.encode.text.llama import LlamaConfig, llama
+from jaxemb.encode.text.modernbert import ModernBertConfig, modernbert
+from jaxemb.encode.text.mpnet import MPNetConfig, mpnet
+from jaxemb.encode.text.nomic_bert import NomicBertConfig, nomic_bert
+from jaxemb.encode.text.roberta import RobertaConfig, roberta
+from jaxemb.encode.text.rope import Rope
 
 __all__ = [
     "FAMILIES",
     "POOLINGS",
     "BertConfig",
+    "DenseConfig",
+    "DistilBertConfig",
     "Family",
+    "GPT2Config",
+    "Gemma3Config",
+    "Grams",
+    "KnownGrams",
+    "Layer",
+    "LayerNormConfig",
+    "LearntPooling",
+    "LlamaConfig",
+    "MPNetConfig",
+    "ModernBertConfig",
+    "Module",
+    "NomicBertConfig",
+    "NormalizeConfig",
+    "Pooling",
+    "RobertaConfig",
+    "Rope",
     "Stack",
     "StaticConfig",
+    "apart",
+    "averaged",
     "bert",
+    "by_place",
     "cls",
+    "convolution",
+    "count_ngrams",
+    "distilbert",
+    "distinct",
+    "ends",
+    "extended",
     "family_named",
     "family_of",
+    "feature_attention",
+    "feature_weights",
     "folded",
+    "followed",
     "from_table",
     "functional",
+    "gated_mean",
+    "gemma3",
+    "gpt2",
+    "gru",
+    "hashed_ngrams",
+    "hop_penalty",
+    "hops",
+    "image",
+    "joined",
+    "known_ngrams",
     "last",
+    "llama",
+    "lstm",
     "maximum",
     "mean",
+    "mean_sqrt_length",
+    "mixed",
+    "modernbert",
+    "mpnet",
+    "next_token",
+    "nomic_bert",
     "normalized",
+    "plain",
     "pooled",
+    "pooled_by",
+    "positions",
+    "reading",
+    "roberta",
+    "scales",
+    "self_attention",
+    "self_attentive",
+    "side_by_side",
     "stack",
     "static",
-    "unstacked",
+    "total",
+    "weighted_mean",
+    "windows",
+    "without_first",
+    "words",
 ]

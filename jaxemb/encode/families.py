@@ -4,8 +4,26 @@ from typing import Any
 
 from jaxemb.encode.family import Family
 from jaxemb.encode.text.bert import BERT
+from jaxemb.encode.text.distilbert import DISTILBERT
+from jaxemb.encode.text.gemma3 import GEMMA3
+from jaxemb.encode.text.gpt2 import GPT2
+from jaxemb.encode.text.llama import LLAMA
+from jaxemb.encode.text.modernbert import MODERNBERT
+from jaxemb.encode.text.mpnet import MPNET
+from jaxemb.encode.text.nomic_bert import NOMIC_BERT
+from jaxemb.encode.text.roberta import ROBERTA
 
-FAMILIES: tuple[Family, ...] = (BERT,)
+FAMILIES: tuple[Family, ...] = (
+    BERT,
+    DISTILBERT,
+    GEMMA3,
+    GPT2,
+    LLAMA,
+    MODERNBERT,
+    MPNET,
+    NOMIC_BERT,
+    ROBERTA,
+)
 
 
 def by_name(model_type: str) -> Family:

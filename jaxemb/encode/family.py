@@ -19,6 +19,7 @@ class Family(NamedTuple):
     keys: config -> every leaf of the params and the foreign names it comes from, without `prefix`.
     prefix: what checkpoints that were saved with a head put before those names, as `bert.`.
     unused: foreign names, without the prefix, on which no token state depends.
+    longest: config -> tokens of the longest text.
     """
 
     names: tuple[str, ...]
@@ -29,6 +30,7 @@ class Family(NamedTuple):
     keys: Callable[[Any], list[Entry]]
     prefix: str = ""
     unused: tuple[str, ...] = ()
+    longest: Callable[[Any], int] = lambda config: config.max_position_embeddings
 
 
 TRAINING = frozenset({

@@ -141,13 +141,20 @@ def near(t: int, reach: int) -> Bool[Array, "t t"]:
     return jnp.abs(place[:, None] - place[None, :]) <= reach
 
 
-def rotary(t: int, size: int, base: float) -> tuple[Float[Array, "t r"], Float[Array, "t r"]]:
+def rotary(
+    t: int,
+    size: int,
+    base: float,
+    *,
+    stretched: Callable[[np.ndarray], np.ndarray] = lambda frequency: frequency,
+) -> tuple[Float[Array, "t r"], Float[Array, "t r"]]:
     """Cosines and sines of rotary positions 0..t-1 for heads of `size` dimensions; `r = size / 2`.
 
+    `stretched` changes how far each pair of dimensions turns a place, for texts longer than those trained on.
     Source: Su et al. 2021, arXiv:2104.09864, eq. 34.
     """
-    frequency = 1.0 / base ** (np.arange(0, size, 2, dtype=np.float64) / size)  # in float64: large places lose digits
-    angle = np.arange(t, dtype=np.float64)[:, None] * frequency[None, :]
+    frequency = stretched(1.0 / base ** (np.arange(0, size, 2, dtype=np.float64) / size))
+    angle = np.arange(t, dtype=np.float64)[:, None] * frequency[None, :]  # in float64: large places lose digits
     return jnp.asarray(np.cos(angle), jnp.float32), jnp.asarray(np.sin(angle), jnp.float32)
 
 

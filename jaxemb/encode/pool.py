@@ -39,17 +39,58 @@ def maximum(states: Float[Array, "b t d"], mask: Int[Array, "b t"]) -> Float[Arr
 
 
 def last(states: Float[Array, "b t d"], mask: Int[Array, "b t"]) -> Float[Array, "b d"]:
-    """The state of the last token that is no padding.
+    """The state of the last token that is no padding; zero for a text without tokens.
 
     >>> print(last(jnp.array([[[1.0], [3.0], [9.0]]]), jnp.array([[1, 1, 0]])))
     [[3.]]
     """
     place = mask.shape[1] - 1 - jnp.argmax(mask[:, ::-1], axis=1)
-    return jnp.take_along_axis(states, place[:, None, None], axis=1)[:, 0]
+    state = jnp.take_along_axis(states, place[:, None, None], axis=1)[:, 0]
+    return jnp.where((mask > 0).any(axis=1)[:, None], state, jnp.zeros_like(state))
 
 
-POOLINGS: dict[str, Pooling] = {"mean": mean, "cls": cls, "max": maximum, "lasttoken": last}
-"""By the names that sentence-transformers folders use."""
+def mean_sqrt_length(states: Float[Array, "b t d"], mask: Int[Array, "b t"]) -> Float[Array, "b d"]:
+    """The sum over a text's tokens by the square root of their number; zero for a text without tokens.
+
+    >>> print(mean_sqrt_length(jnp.array([[[1.0], [3.0], [2.0], [4.0]]]), jnp.array([[1, 1, 1, 1]])))
+    [[5.]]
+    """
+    count = mask.sum(axis=1, keepdims=True).astype(states.dtype)
+    return mean(states, mask) * jnp.sqrt(count)
+
+
+def weighted_mean(states: Float[Array, "b t d"], mask: Int[Array, "b t"]) -> Float[Array, "b d"]:
+    """The average over a text's tokens, the first weighing 1, the second 2...; zero for a text without tokens.
+
+    A weight is a token's place in the row: a prompt that is left out keeps its places, and padding goes on the right.
+    Source: Muennighoff 2022, arXiv:2202.08904 (SGPT).
+
+    >>> print(weighted_mean(jnp.array([[[1.0], [4.0], [9.0]]]), jnp.array([[1, 1, 0]])))
+    [[3.]]
+    """
+    place = jnp.arange(1, mask.shape[1] + 1, dtype=states.dtype)
+    weights = mask.astype(states.dtype) * place[None, :]
+    return jnp.einsum("btd,bt->bd", states, weights) / jnp.maximum(weights.sum(axis=1, keepdims=True), 1)
+
+
+POOLINGS: dict[str, Pooling] = {
+    "cls": cls,
+    "max": maximum,
+    "mean": mean,
+    "mean_sqrt_len_tokens": mean_sqrt_length,
+    "weightedmean": weighted_mean,
+    "lasttoken": last,
+}
+"""By the names that sentence-transformers folders use; in this order older folders join several."""
+
+
+def joined(*poolings: Pooling) -> Pooling:
+    """Several poolings side by side, in this order: `[b, k d]` of `k`."""
+
+    def pool(states: Float[Array, "b t d"], mask: Int[Array, "b t"]) -> Float[Array, "b e"]:
+        return jnp.concatenate([one(states, mask) for one in poolings], axis=1)
+
+    return pool
 
 
 def pooled(backbone: Backbone, pooling: Pooling) -> Encoder:

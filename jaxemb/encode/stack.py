@@ -1,6 +1,6 @@
-"""Blocks of one kind, one after another: stacked and scanned, or side by side and unrolled."""
+"""Blocks of one kind, one after another: their params stacked, their layers scanned."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -21,9 +21,7 @@ class Stack(NamedTuple):
     every: the same inputs -> `[layers + 1, ...]`: `x`, then what leaves each layer.
 
     `shared` goes to every block as it is.  `each` is a pytree of arrays with a leading layer axis; every block gets its
-    own row as its last argument.  Params are stacked as `init` makes them, and the layers are scanned: compile time
-    does not grow with depth.  Or they are a tuple with one tree a layer: the layers are unrolled, which runs faster
-    because no layer's weights are copied out of a stack.
+    own row as its last argument.  The layers are scanned: compile time does not grow with depth.
     """
 
     init: Callable[[Array], Params]
@@ -41,20 +39,10 @@ def stack(make: Callable[[nnx.Rngs], nnx.Module], layers: int) -> Stack:
     def call(params: Params, x: Array, shared: tuple[Any, ...], own: Any) -> Array:
         return block.apply(params, "__call__", x, *shared, *(() if own is None else (own,)))
 
-    def last(params: Params | tuple[Params, ...], x: Array, *shared: Any, each: Any = None) -> Array:
-        if isinstance(params, tuple):
-            for layer, own in _unrolled(params, each):
-                x = call(layer, x, shared, own)
-            return x
+    def last(params: Params, x: Array, *shared: Any, each: Any = None) -> Array:
         return lax.scan(lambda x, layer: (call(layer[0], x, shared, layer[1]), None), x, (params, each))[0]
 
-    def every(params: Params | tuple[Params, ...], x: Array, *shared: Any, each: Any = None) -> Array:
-        if isinstance(params, tuple):
-            states = [x]
-            for layer, own in _unrolled(params, each):
-                states.append(call(layer, states[-1], shared, own))
-            return jnp.stack(states)
-
+    def every(params: Params, x: Array, *shared: Any, each: Any = None) -> Array:
         def deeper(x: Array, layer: Any) -> tuple[Array, Array]:
             x = call(layer[0], x, shared, layer[1])
             return x, x
@@ -62,20 +50,3 @@ def stack(make: Callable[[nnx.Rngs], nnx.Module], layers: int) -> Stack:
         return jnp.concatenate([x[None], lax.scan(deeper, x, (params, each))[1]])
 
     return Stack(init, last, every)
-
-
-def _unrolled(params: tuple[Params, ...], each: Any) -> Iterator[tuple[Params, Any]]:
-    for i, layer in enumerate(params):
-        yield layer, jax.tree.map(lambda rows, i=i: rows[i], each)
-
-
-def unstacked(params: Params) -> Params:
-    """Params whose `blocks` are a tuple with one tree a layer, for encoders that only run forward.
-
-    Any other part stays as it is, and so do params that are unstacked already.
-    """
-    blocks = params.get("blocks")
-    if not isinstance(blocks, dict):
-        return params
-    layers = len(jax.tree.leaves(blocks)[0])
-    return {**params, "blocks": tuple(jax.tree.map(lambda leaf, i=i: leaf[i], blocks) for i in range(layers))}

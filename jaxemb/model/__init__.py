@@ -4,8 +4,24 @@ The folder is the exchange format: what is written here the sentence-transformer
 what it writes, in either generation of its files, is read here.
 """
 
-from jaxemb.model.encoding import ROWS, TOKENS, Plan, encode, plan
+from jaxemb.model.corpus import Corpus, encode_corpus, open_corpus
+from jaxemb.model.encoding import ROWS, TOKENS, Batch, Machine, Plan, encode, fixed, machine, plan, reader
 from jaxemb.model.folder import demo_folder, load, save
+from jaxemb.model.gguf import load as load_gguf
+from jaxemb.model.image_folder import load_images, load_text_images, save_images, save_text_images
+from jaxemb.model.images import (
+    IMAGES,
+    ImageModel,
+    ImageSpec,
+    TextImage,
+    build_images,
+    encode_images,
+    images_in_precision,
+    make_images,
+)
+from jaxemb.model.late import Expansion, LateModel, LateSpec, TokenVectors, encode_late, make_late, stacked
+from jaxemb.model.late_folder import load_late, save_late
+from jaxemb.model.mteb import MtebEncoder
 from jaxemb.model.spec import (
     Model,
     Spec,
@@ -17,23 +33,58 @@ from jaxemb.model.spec import (
     searchable,
     shortened,
 )
+from jaxemb.model.warm import cache_folder, cached, warm_up
 
 __all__ = [
+    "IMAGES",
     "ROWS",
     "TOKENS",
+    "Batch",
+    "Corpus",
+    "Expansion",
+    "ImageModel",
+    "ImageSpec",
+    "LateModel",
+    "LateSpec",
+    "Machine",
     "Model",
+    "MtebEncoder",
     "Plan",
     "Spec",
+    "TextImage",
+    "TokenVectors",
     "build",
+    "build_images",
+    "cache_folder",
+    "cached",
     "combined",
     "demo_folder",
     "encode",
+    "encode_corpus",
+    "encode_images",
+    "encode_late",
     "fingerprint",
+    "fixed",
+    "images_in_precision",
     "in_precision",
     "load",
+    "load_gguf",
+    "load_images",
+    "load_late",
+    "load_text_images",
+    "machine",
     "make",
+    "make_images",
+    "make_late",
+    "open_corpus",
     "plan",
+    "reader",
     "save",
+    "save_images",
+    "save_late",
+    "save_text_images",
     "searchable",
     "shortened",
+    "stacked",
+    "warm_up",
 ]

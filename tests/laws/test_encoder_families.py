@@ -68,15 +68,6 @@ def test_apply_gives_the_last_of_them(case):
     np.testing.assert_allclose(got[case.kept], case.last[case.kept], atol=1e-5)
 
 
-def test_layers_unrolled_equal_layers_scanned(case):
-    unrolled = encode.unstacked(case.params)
-    for one, other in (
-        (case.backbone.apply(unrolled, case.tokens), case.backbone.apply(case.params, case.tokens)),
-        (case.backbone.hidden(unrolled, case.tokens), case.backbone.hidden(case.params, case.tokens)),
-    ):
-        np.testing.assert_allclose(one, other, atol=2e-6)
-
-
 def test_padding_and_what_stands_in_it_change_nothing(case):
     cut = Tokens(case.tokens.ids[1:2, :7], case.tokens.mask[1:2, :7])
     long = Tokens(case.tokens.ids[1:2].at[:, 7:].set(6), case.tokens.mask[1:2])

@@ -206,7 +206,7 @@ def broken(tmp_path: Path, name: str, content: str | dict | None) -> Path:
 @pytest.mark.parametrize(
     ("name", "content", "error", "message"),
     [
-        ("modules.json", None, FileNotFoundError, "modules.json: no such file; wanted a sentence-transformers"),
+        ("modules.json", None, ValueError, "no modules.json, so nothing says how to pool"),
         ("modules.json", "{", ValueError, "modules.json: not JSON"),
         ("config.json", {"model_type": "owl"}, ValueError, "model_type 'owl' is unknown; there is bert"),
         ("config.json", {"surprise": 1}, ValueError, r"unknown keys \['surprise'\]"),
@@ -219,7 +219,7 @@ def broken(tmp_path: Path, name: str, content: str | dict | None) -> Path:
         ("1_Pooling/config.json", {"pooling_mode": "attention"}, ValueError, "pooling_mode must be one of"),
         ("1_Pooling/config.json", {"surprise": 1}, ValueError, "unknown key 'surprise'"),
         ("sentence_bert_config.json", {"do_lower_case": True}, ValueError, "the tokenizer tells upper from lower case"),
-        ("config_sentence_transformers.json", {"default_prompt_name": "q"}, ValueError, "default_prompt_name must be"),
+        ("config_sentence_transformers.json", {"default_prompt_name": "q"}, ValueError, "default prompt 'q' is none of"),
         ("tokenizer.json", None, FileNotFoundError, "tokenizer.json: no such tokenizer file"),
         ("tokenizer.json", "{}", ValueError, "tokenizer.json: not a tokenizer file"),
         ("model.safetensors", "not tensors", ValueError, "model.safetensors: not a whole safetensors file"),

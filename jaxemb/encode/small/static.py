@@ -15,10 +15,14 @@ from jaxemb.types import Encoder, Params, Tokens
 
 @dataclass(frozen=True, kw_only=True)
 class StaticConfig:
-    """`vocab_size` token ids, vectors of `hidden_size`."""
+    """`vocab_size` token ids, vectors of `hidden_size`.
+
+    unknown: the id that is left out and not counted, as that of `[UNK]`; None where every token counts.
+    """
 
     vocab_size: int
     hidden_size: int
+    unknown: int | None = None
 
 
 def static(config: StaticConfig) -> Encoder:
@@ -34,6 +38,8 @@ def static(config: StaticConfig) -> Encoder:
 
     def apply(params: Params, tokens: Tokens) -> Float[Array, "b d"]:
         kept = tokens.mask.astype(params["weight"].dtype)
+        if config.unknown is not None:
+            kept = jnp.where(tokens.ids == config.unknown, jnp.zeros_like(kept), kept)
         weight = params["weight"][tokens.ids] * kept
         count = jnp.maximum(kept.sum(axis=1), 1)
         return jnp.einsum("bt,btd->bd", weight / count[:, None], params["table"][tokens.ids])
@@ -46,6 +52,11 @@ def from_table(table: Float[Array | np.ndarray, "v d"]) -> Params:
     return {"table": jnp.asarray(table), "weight": jnp.ones(table.shape[0], table.dtype)}
 
 
-def folded(params: Params) -> Float[Array, "v d"]:
+def folded(params: Params) -> Float[Array | np.ndarray, "v d"]:
     """One table that gives the same vectors with weights of one."""
     return params["table"] * params["weight"][:, None]
+
+
+def plain(params: Params) -> Params:
+    """The same params with the weights folded into the table, and no weights."""
+    return {"table": folded(params), **{name: part for name, part in params.items() if name not in ("table", "weight")}}

@@ -4,16 +4,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, DTypeLike, Float, Int
 
 from jaxemb.encode.family import Family, dense, norm, read
 from jaxemb.encode.functional import functional
+from jaxemb.encode.layered import layered
 from jaxemb.encode.layers import ACTIVATIONS, Dense, LayerNorm, Table, attention, merged
 from jaxemb.encode.stack import stack
-from jaxemb.types import Backbone, Entry, Params, Tokens
+from jaxemb.types import Backbone, Entry, Tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,30 +63,35 @@ def describe(config: BertConfig) -> dict[str, Any]:
 
 
 class Embeddings(nnx.Module):
-    """Token, position and segment embeddings, summed and normed; position `i` reads row `i + first` of its table."""
+    """Token, position and perhaps segment embeddings, summed and normed; `bert` says which row a position reads."""
 
-    def __init__(self, c: BertConfig, *, first: int, rngs: nnx.Rngs) -> None:
+    def __init__(self, c: BertConfig, *, pad: int | None, rngs: nnx.Rngs) -> None:
         def table(rows: int) -> Table:
             return Table(rows, c.hidden_size, scale=c.initializer_range, rngs=rngs)
 
-        self.tokens, self.positions, self.segments = (
-            table(c.vocab_size),
-            table(c.max_position_embeddings),
-            table(c.type_vocab_size),
-        )
+        self.tokens, self.positions = table(c.vocab_size), table(c.max_position_embeddings)
+        self.segments = table(c.type_vocab_size) if c.type_vocab_size else None
         self.norm = LayerNorm(c.hidden_size, epsilon=c.layer_norm_eps)
-        self.first, self.most = first, c.max_position_embeddings - first
+        self.pad = pad
+        self.most = c.max_position_embeddings - (0 if pad is None else pad + 1)
 
     def __call__(self, tokens: Tokens) -> Float[Array, "n d"]:
         t = tokens.ids.shape[1]
         if t > self.most:
             raise ValueError(f"bert: {t} tokens a text, but only {self.most} positions; truncate first")
-        place = self.positions.table[...][self.first : self.first + t]
-        if tokens.segments is None:
-            states = self.tokens(tokens.ids) + (place + self.segments.table[...][0][None, :])[None, :, :]
-        else:
-            states = self.tokens(tokens.ids) + place[None, :, :] + self.segments(tokens.segments)
+        beside = self.places(tokens)
+        if self.segments is not None:
+            first = self.segments.table[...][None, :1]
+            beside = beside + (first if tokens.segments is None else self.segments(tokens.segments))
+        states = self.tokens(tokens.ids) + beside
         return self.norm(states.reshape(-1, states.shape[-1]))
+
+    def places(self, tokens: Tokens) -> Float[Array, "#b t d"]:
+        """The rows of the position table; of one text for all where the ids do not count."""
+        if self.pad is None:
+            return self.positions.table[...][None, : tokens.ids.shape[1]]
+        text = jnp.asarray(tokens.ids != self.pad, jnp.int32)
+        return self.positions(self.pad + text * jnp.cumsum(text, axis=1))
 
 
 class Block(nnx.Module):
@@ -104,41 +109,32 @@ class Block(nnx.Module):
         self.down = dense(c.intermediate_size, c.hidden_size)
         self.norm = LayerNorm(c.hidden_size, epsilon=c.layer_norm_eps)
 
-    def __call__(self, x: Float[Array, "n d"], mask: Int[Array, "b t"]) -> Float[Array, "n d"]:
+    def __call__(
+        self, x: Float[Array, "n d"], mask: Int[Array, "b t"], bias: Float[Array, "h t t"] | None = None
+    ) -> Float[Array, "n d"]:
         b, t = mask.shape
         # Heads before time: the batched products of attention then read contiguous rows.
         split = self.qkv(x).astype(self.dtype).reshape(b, t, 3, self.heads, -1).transpose(2, 0, 3, 1, 4)
-        x = self.attention_norm(x + self.out(merged(attention(split[0], split[1], split[2], mask))))
+        x = self.attention_norm(x + self.out(merged(attention(split[0], split[1], split[2], mask, bias=bias))))
         return self.norm(x + self.down(self.act(self.up(x))))
 
 
-def bert(config: BertConfig, *, dtype: DTypeLike = jnp.float32, first: int = 0) -> Backbone:
+def bert(config: BertConfig, *, dtype: DTypeLike = jnp.float32, pad: int | None = None) -> Backbone:
     """A BERT whose params are float32 and whose products run in `dtype` (float32 or bfloat16).
 
-    Position `i` of a text is its `i`-th token, whatever stands after it: padding goes on the right.  Its row in the
-    position table is `i + first`, which RoBERTa has at 2.
+    Position `i` of a text is its `i`-th token, whatever stands after it: padding goes on the right.
+
+    Args:
+      config: its shape; without segments where `type_vocab_size` is 0.
+      pad: where a family counts places as RoBERTa does, the id of its padding: the first token reads row `pad + 1` of
+        the position table; a padding token written in a text reads row `pad` and is not counted.
     Raises: ValueError for a batch longer than the position table.
     """
     dtype = jnp.dtype(dtype)
-    embeddings = functional(lambda rngs: Embeddings(config, first=first, rngs=rngs))
-    blocks = stack(lambda rngs: Block(config, dtype=dtype, rngs=rngs), config.num_hidden_layers)
-
-    def init(key: Array) -> Params:
-        one, other = jax.random.split(key)
-        return {"embeddings": embeddings.init(one), "blocks": blocks.init(other)}
-
-    def start(params: Params, tokens: Tokens) -> tuple[Float[Array, "n d"], Int[Array, "b t"]]:
-        return embeddings.apply(params["embeddings"], "__call__", tokens), jnp.asarray(tokens.mask)
-
-    def apply(params: Params, tokens: Tokens) -> Float[Array, "b t d"]:
-        x = blocks.last(params["blocks"], *start(params, tokens))
-        return x.reshape(*tokens.ids.shape, -1)
-
-    def hidden(params: Params, tokens: Tokens) -> Float[Array, "l b t d"]:
-        states = blocks.every(params["blocks"], *start(params, tokens))
-        return states.reshape(-1, *tokens.ids.shape, states.shape[-1])
-
-    return Backbone(init, apply, hidden)
+    return layered(
+        functional(lambda rngs: Embeddings(config, pad=pad, rngs=rngs)),
+        stack(lambda rngs: Block(config, dtype=dtype, rngs=rngs), config.num_hidden_layers),
+    )
 
 
 _LAYER = "encoder.layer.{layer}"

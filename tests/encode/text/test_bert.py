@@ -1,4 +1,4 @@
-"""A BERT against golden values of the reference library, and what must not change a vector."""
+"""What is BERT's own: its poolings against golden values, segments, and what it refuses.  Laws hold the rest."""
 
 from pathlib import Path
 
@@ -43,56 +43,20 @@ def tokens(values):
     return Tokens(jnp.asarray(values["ids"], jnp.int32), jnp.asarray(values["mask"], jnp.int32))
 
 
-def test_hidden_states_of_every_layer(params, tokens, values):
-    kept = values["mask"].astype(bool)
-    got = np.asarray(encode.bert(CONFIG).hidden(params, tokens))
-    assert got.shape == values["hidden"].shape
-    np.testing.assert_allclose(got[:, kept], values["hidden"][:, kept], atol=1e-5)
-
-
-def test_the_last_layer_is_what_apply_gives(params, tokens):
-    backbone = encode.bert(CONFIG)
-    np.testing.assert_allclose(backbone.apply(params, tokens), backbone.hidden(params, tokens)[-1], atol=1e-6)
-
-
 @pytest.mark.parametrize("pooling", ["mean", "cls", "max", "lasttoken"])
 def test_poolings(params, tokens, values, pooling):
     encoder = encode.pooled(encode.bert(CONFIG), encode.POOLINGS[pooling])
-    np.testing.assert_allclose(encoder.apply(params, tokens), values[pooling], atol=1e-5)
+    np.testing.assert_allclose(jax.jit(encoder.apply)(params, tokens), values[pooling], atol=1e-5)
 
 
-def test_padding_and_what_stands_in_it_change_nothing(params, tokens):
-    encoder = encode.pooled(encode.bert(CONFIG), encode.mean)
-    cut = Tokens(tokens.ids[:2, :6], tokens.mask[:2, :6])
-    long = Tokens(tokens.ids[:2].at[:, 6:].set(7), tokens.mask[:2].at[:, 6:].set(0))
-    np.testing.assert_allclose(encoder.apply(params, long), encoder.apply(params, cut), atol=2e-6)
-
-
-def test_a_row_of_padding_is_finite_in_value_and_gradient(params, tokens):
-    encoder = encode.normalized(encode.pooled(encode.bert(CONFIG), encode.mean))
-    empty = tokens._replace(mask=tokens.mask.at[0].set(0))
-    assert jnp.isfinite(encoder.apply(params, empty)).all()
-    gradient = jax.grad(lambda p: encoder.apply(p, empty).sum())(params)
-    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
-
-
-def test_bfloat16_stays_close_and_params_stay_float32(params, tokens):
-    half = encode.pooled(encode.bert(CONFIG, dtype=jnp.bfloat16), encode.mean)
-    full = encode.pooled(encode.bert(CONFIG), encode.mean)
-    a, b = half.apply(params, tokens), full.apply(params, tokens)
-    cosine = (a * b).sum(axis=1) / jnp.linalg.norm(a, axis=1) / jnp.linalg.norm(b, axis=1)
-    assert (cosine > 0.999).all()
-    assert not np.allclose(a, b, atol=1e-6)  # the products really ran in bfloat16
-    assert {leaf.dtype for leaf in jax.tree.leaves(half.init(jax.random.key(0)))} == {jnp.dtype(jnp.float32)}
-
-
-def test_many_devices_equal_one(params, tokens):
-    mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:4])
-    rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
-    four = Tokens(tokens.ids[:4], tokens.mask[:4])
-    encoder = encode.pooled(encode.bert(CONFIG), encode.mean)
-    got = jax.jit(encoder.apply)(params, jax.device_put(four, rows))
-    np.testing.assert_allclose(got, encoder.apply(params, four), atol=1e-5)
+def test_embeddings_by_hand(params):
+    tokens = Tokens(jnp.array([[7, 9, 7]]), jnp.ones((1, 3), jnp.int32), segments=jnp.array([[0, 0, 1]]))
+    got = jax.jit(encode.bert(CONFIG).hidden)(params, tokens)[0, 0]
+    tables = {name: np.asarray(part["table"]) for name, part in params["embeddings"].items() if name != "norm"}
+    summed = tables["tokens"][[7, 9, 7]] + tables["positions"][[0, 1, 2]] + tables["segments"][[0, 0, 1]]
+    normed = (summed - summed.mean(axis=1, keepdims=True)) / summed.std(axis=1, keepdims=True)
+    norm = params["embeddings"]["norm"]
+    np.testing.assert_allclose(got, normed * norm["scale"][None] + norm["bias"][None], atol=1e-5)
 
 
 def test_init_has_the_shapes_of_the_checkpoint_and_depends_on_its_key(params):
@@ -102,13 +66,6 @@ def test_init_has_the_shapes_of_the_checkpoint_and_depends_on_its_key(params):
     assert not np.array_equal(made["blocks"]["qkv"]["kernel"][0], made["blocks"]["qkv"]["kernel"][1])
     other = backbone.init(jax.random.key(2))
     assert not np.array_equal(made["embeddings"]["tokens"]["table"], other["embeddings"]["tokens"]["table"])
-
-
-def test_the_key_map_goes_both_ways(params, tensors):
-    back = checkpoint.to_foreign(params, KEYS)
-    assert back.keys() == tensors.keys() - set(UNUSED)
-    for name, tensor in back.items():
-        np.testing.assert_array_equal(tensor, tensors[name])
 
 
 @pytest.mark.parametrize(
@@ -147,6 +104,7 @@ def test_weights_that_do_not_fit_are_named(params, tensors, change, message):
         ({"is_decoder": True}, "is_decoder must be False"),
         ({"hidden_act": "swish"}, "hidden_act 'swish' is unknown; there is gelu"),
         ({"num_attention_heads": 5}, "hidden_size 16 is no multiple of 5 heads"),
+        ({"model_type": "bart"}, r"model_type must be one of \['bert'\], got 'bart'"),
     ],
 )
 def test_configs_of_other_models_are_refused(change, message):

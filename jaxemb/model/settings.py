@@ -1,0 +1,57 @@
+"""Settings files of a model folder: JSON, of which every key is known or refused."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def read(file: Path, fallback: Any = None) -> Any:
+    """What a JSON file says.
+
+    Args:
+      fallback: what a file that is not there says; None where it must be there.
+    Raises: FileNotFoundError; ValueError when it is not JSON.
+    """
+    if not file.is_file():
+        if fallback is not None:
+            return fallback
+        raise FileNotFoundError(f"{file}: no such file; wanted a sentence-transformers model folder")
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{file}: not JSON ({error})") from error
+
+
+def checked(file: Path, told: Any, known: Mapping[str, tuple[Any, ...]]) -> dict[str, Any]:
+    """`told`, if it is a mapping that says nothing unknown.
+
+    Args:
+      file: where it was read, for messages.
+      known: every key that may be there, with the values it may have; none listed allows all.
+    Raises: ValueError that names the key, and wanted and got.
+    """
+    if not isinstance(told, dict):
+        raise ValueError(f"{file}: wanted names and values, got {str(told)[:60]!r}")
+    for key, value in told.items():
+        if key not in known:
+            raise ValueError(f"{file}: unknown key {key!r}; known are {sorted(known)}")
+        if known[key] and value not in known[key]:
+            raise ValueError(f"{file}: {key} must be one of {list(known[key])}, got {value!r}")
+    return told
+
+
+def number(file: Path, told: Mapping[str, Any], key: str) -> int:
+    """A whole number above zero.  Raises: ValueError for anything else, or nothing."""
+    value = told.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{file}: {key} must be a whole number above 0, got {value!r}")
+    return value
+
+
+def truth(file: Path, told: Mapping[str, Any], key: str, fallback: bool) -> bool:
+    """True or false; `fallback` where the key is not there.  Raises: ValueError for anything else."""
+    value = told.get(key, fallback)
+    if not isinstance(value, bool):
+        raise ValueError(f"{file}: {key} must be true or false, got {value!r}")
+    return value
