@@ -124,9 +124,9 @@ class WarmUp:
         """Load, compile."""
         from jaxemb import model
 
+        wanted = [_shape(text) for text in self.shapes] or None
         cache = self.cache or model.cache_folder()
         model.cached(cache)
-        wanted = [_shape(text) for text in self.shapes] or None
         done = model.warm_up(model.load(self.model, dtype=self.dtype), wanted, what="compile")
         _out(
             f"{cache}: {len(done)} shapes; use them: jaxemb encode --cache {cache}, or JAX_COMPILATION_CACHE_DIR={cache}"

@@ -35,10 +35,6 @@ def bert(**more: Any) -> t.BertConfig:
     return t.BertConfig(**SHAPE, **more)
 
 
-def roberta(**more: Any) -> t.RobertaConfig:
-    return t.RobertaConfig(**SHAPE, type_vocab_size=1, **more)
-
-
 def xlm_roberta(**more: Any) -> t.XLMRobertaConfig:
     return t.XLMRobertaConfig(**SHAPE, type_vocab_size=1, **more)
 
@@ -58,23 +54,36 @@ def modernbert(**more: Any) -> t.ModernBertConfig:
     return t.ModernBertConfig(**SHAPE, **special, local_attention=4, global_attn_every_n_layers=2, **more)
 
 
+def nomic_bert(**more: Any) -> t.NomicBertConfig:
+    return t.NomicBertConfig(**SHAPE, **more)
+
+
+def qwen3(**more: Any) -> t.Qwen3Config:
+    return t.Qwen3Config(**SHAPE, num_key_value_heads=2, head_dim=6, pad_token_id=0, **more)
+
+
+def gpt2(**more: Any) -> t.GPT2Config:
+    return t.GPT2Config(vocab_size=25, n_embd=16, n_layer=2, n_head=4, n_positions=14, pad_token_id=0, **more)
+
+
 MODELS: dict[str, Callable[[], PreTrainedModel]] = {
     "bert-classes": lambda: t.BertForSequenceClassification(bert(id2label={0: "no", 1: "perhaps", 2: "yes"})),
     "bert-words": lambda: t.BertForMaskedLM(bert(hidden_act="gelu_new")),
     "bert-words-untied": lambda: t.BertForMaskedLM(bert(tie_word_embeddings=False)),
-    "roberta-classes": lambda: t.RobertaForSequenceClassification(roberta()),
     "xlm-roberta-score": lambda: t.XLMRobertaForSequenceClassification(xlm_roberta(num_labels=1)),
-    "xlm-roberta-words-untied": lambda: t.XLMRobertaForMaskedLM(xlm_roberta(tie_word_embeddings=False)),
+    "xlm-roberta-words": lambda: t.XLMRobertaForMaskedLM(xlm_roberta()),
     "mpnet-classes": lambda: t.MPNetForSequenceClassification(mpnet(num_labels=3)),
-    "mpnet-words": lambda: t.MPNetForMaskedLM(mpnet()),
     "distilbert-classes": lambda: t.DistilBertForSequenceClassification(distilbert(num_labels=3)),
     "distilbert-words": lambda: t.DistilBertForMaskedLM(distilbert()),
+    "nomic_bert-classes": lambda: t.NomicBertForSequenceClassification(nomic_bert(num_labels=3)),
+    "nomic_bert-words": lambda: t.NomicBertForMaskedLM(nomic_bert()),
+    "qwen3-score": lambda: t.Qwen3ForSequenceClassification(qwen3(num_labels=1)),
+    "gpt2-classes": lambda: t.GPT2ForSequenceClassification(gpt2(num_labels=3)),
     "modernbert-score": lambda: t.ModernBertForSequenceClassification(modernbert(num_labels=1)),
     "modernbert-classes": lambda: t.ModernBertForSequenceClassification(
         modernbert(classifier_pooling="mean", classifier_activation="silu", classifier_bias=True, norm_bias=True)
     ),
     "modernbert-words": lambda: t.ModernBertForMaskedLM(modernbert()),
-    "modernbert-words-plain": lambda: t.ModernBertForMaskedLM(modernbert(decoder_bias=False, classifier_bias=True)),
 }
 
 

@@ -50,7 +50,7 @@ def main() -> None:
     """Run from the repository's root."""
     run = tyro.cli(Run, description=__doc__)
     if run.quick:
-        run = dataclasses.replace(run, threads=(2,), texts=24, static_texts=200, queries=10, repeats=2, out=run.work)
+        run = dataclasses.replace(run, threads=(2,), texts=24, static_texts=200, queries=5, repeats=2, out=run.work)
     run = dataclasses.replace(run, work=run.work.resolve())
     run.work.mkdir(parents=True, exist_ok=True)
     folders = prepare(run.work)
@@ -64,6 +64,8 @@ def main() -> None:
             (SYSTEMS, loads[0], folders.model, MAX_LENGTH),
             (STATIC, loads[1], folders.table, None),
         ):
+            if run.quick:
+                systems = {name: one._replace(batches=one.batches[:1]) for name, one in systems.items()}
             tokens = _tokens(folder, load, longest)
             settings = Settings(threads=threads, repeats=run.repeats, tokens=tokens)
             records += measure(systems, folders, load, settings, run.work)

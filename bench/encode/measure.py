@@ -71,7 +71,9 @@ def measure(
     with Turns(systems, folders, settings, work) as turns:
         progress.say(f"{settings.threads} threads, {len(systems)} systems: trying batch sizes, warming up")
         rates = {name: _tuned(turns, name, load) for name in systems}
-        batches = {name: max(found, key=lambda size: found[size]) for name, found in rates.items()}
+        batches = {
+            name: max(found, key=found.__getitem__, default=systems[name].batches[0]) for name, found in rates.items()
+        }
         first = {name: _warm(turns, name, load, batches[name]) for name in systems}
         corpus = _corpus(turns, load, batches)
         single = _single(turns, load, batches)
@@ -118,7 +120,7 @@ def _tuned(turns: Turns, name: str, load: Workload) -> dict[int, float]:
     """Texts a second by texts a batch; nothing is tried where there is no choice."""
     sizes = turns.systems[name].batches
     if len(sizes) == 1:
-        return {sizes[0]: 0.0}
+        return {}
     some = load.corpus[:: max(1, len(load.corpus) // TUNED_ON)]
     turns.seconds(name, some[:8], sizes[0])
     return {size: len(some) / sum(turns.seconds(name, some, size)) for size in sizes}

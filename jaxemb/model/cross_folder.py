@@ -74,6 +74,7 @@ def load_cross(source: Path | str, *, dtype: DTypeLike = jnp.float32) -> CrossMo
         {**transformer.KNOWN, **TASK},
     )
     tokens = settings.read(folder / "tokenizer_config.json", {})
+    _without_chat(folder, told, tokens)
     spec = CrossSpec(
         backbone=backbone,
         classifier=head,
@@ -111,6 +112,13 @@ def _only_a_transformer(folder: Path) -> None:
     if [row.kind for row in rows] != ["Transformer"] or rows[0].folder.resolve() != folder.resolve():
         kinds = [row.kind for row in rows]
         raise ValueError(f"{folder / 'modules.json'}: wanted one Transformer, in the folder itself; got {kinds}")
+
+
+def _without_chat(folder: Path, told: Mapping[str, Any], tokens: Mapping[str, Any]) -> None:
+    """sentence-transformers puts pairs into a chat template where there is one, unless the settings say text."""
+    there = bool(tokens.get("chat_template")) or any(folder.glob("chat_template.*"))
+    if there and "modality_config" not in told:
+        raise ValueError(f"{folder}: wanted a tokenizer without a chat template, or modality_config to say text alone")
 
 
 def _longest(told: Mapping[str, Any], tokens: Mapping[str, Any], positions: int) -> int:

@@ -68,7 +68,7 @@ def read_graph(file: Path | str) -> Graph:
 def _tensors(nodes: Any, held: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Every weight that is held, by the name of the module that multiplies by it, or else by its own."""
     left = dict(held)
-    products = {node.input[1]: node for node in nodes if node.op_type in ("MatMulInteger", "MatMul")}
+    products = {node.input[1]: node for node in nodes if _is_in_out(node)}
     found: dict[str, np.ndarray] = {}
 
     def add(name: str, tensor: np.ndarray) -> None:
@@ -88,6 +88,12 @@ def _tensors(nodes: Any, held: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         else:
             add(name, tensor)
     return found
+
+
+def _is_in_out(node: Any) -> bool:
+    """Whether a node multiplies by its second input as it is, so that it is held (in, out)."""
+    turned = any(given.name == "transB" and given.i for given in node.attribute)
+    return node.op_type in ("MatMulInteger", "MatMul", "Gemm") and not turned
 
 
 def _dequantized(name: str, left: dict[str, np.ndarray]) -> np.ndarray:

@@ -161,16 +161,22 @@ def make(spec: Spec, params: Params, tokenizer: Tokenizer, *, dtype: DTypeLike =
     is_static = isinstance(spec.backbone, encoders.StaticConfig)
     if spec.default_prompt is not None and spec.default_prompt not in spec.prompts:
         raise ValueError(f"the default prompt {spec.default_prompt!r} is none of the prompts {sorted(spec.prompts)}")
-    if isinstance(spec.backbone, image.TEXT_TOWERS):
-        positions = spec.backbone.max_position_embeddings
-    else:
-        positions = None if is_static else encoders.family_of(spec.backbone).longest(spec.backbone)
+    positions = _positions(spec.backbone)
     if positions is not None and not 0 < (spec.max_length or positions + 1) <= positions:
         raise ValueError(f"max_length must be from 1 to the encoder's {positions} positions, got {spec.max_length}")
     if tokenizer.size > spec.backbone.vocab_size:
         raise ValueError(f"the tokenizer has {tokenizer.size} ids, the encoder {spec.backbone.vocab_size} rows")
     tokenizer = tokenizer.limited(spec.max_length, add_special=not is_static)
     return Model(build(spec, dtype=dtype), params, tokenizer, spec, jnp.dtype(dtype))
+
+
+def _positions(backbone: Any) -> int | None:
+    """Tokens of the longest text that an architecture can read; None where there is no limit."""
+    if isinstance(backbone, encoders.StaticConfig):
+        return None
+    if isinstance(backbone, image.TEXT_TOWERS):
+        return backbone.max_position_embeddings
+    return encoders.family_of(backbone).longest(backbone)
 
 
 def combined(models: Sequence[Model], params: Params) -> Model:

@@ -205,6 +205,7 @@ LISTED = [
         ({"sentence_bert_config": {"transformer_task": "fill-mask"}}, "transformer_task must be one of"),
         ({"sentence_bert_config": {"do_lower_case": True}}, "the tokenizer tells upper from lower case"),
         ({"tokenizer_config": {"truncation_side": "left"}}, "truncation_side must be 'right', got 'left'"),
+        ({"tokenizer_config": {"chat_template": "{{ messages }}"}}, "wanted a tokenizer without a chat template"),
         ({"modules": LISTED}, r"wanted one Transformer, in the folder itself; got \['Transformer', 'Dense'\]"),
     ],
 )

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import lax
 from jaxtyping import Array, DTypeLike, Float
@@ -92,7 +93,8 @@ class Stem(nnx.Module):
     def __call__(self, pixels: Float[Array, "b h w c"]) -> Float[Array, "b g v o"]:
         x = self.conv(pixels)
         around = ((0, 0), (1, 1), (1, 1), (0, 0))
-        return lax.reduce_window(x, jnp.asarray(-jnp.inf, x.dtype), lax.max, (1, 3, 3, 1), (1, 2, 2, 1), around)
+        lowest = np.array(-np.inf, x.dtype)  # not of jnp: a constant is what makes this a maximum with a gradient
+        return lax.reduce_window(x, lowest, lax.max, (1, 3, 3, 1), (1, 2, 2, 1), around)
 
 
 def convolutions(c: ResNetConfig, inputs: int, outputs: int, stride: int) -> list[dict[str, int]]:

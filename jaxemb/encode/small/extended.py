@@ -62,7 +62,7 @@ def extended(backbone: Backbone, *layers: Layer) -> Backbone:
             raise ValueError(f"hidden: layers of one width can be stacked, got widths {widths}")
         return jnp.concatenate([lower, *(states[None] for states in upper)])
 
-    return Backbone(jax.jit(init), apply, hidden)
+    return Backbone(init, apply, hidden)
 
 
 def positions(longest: int, size: int) -> Layer:

@@ -36,4 +36,4 @@ def pooled_by(backbone: Backbone, pooling: LearntPooling) -> Encoder:
         counted = tokens.mask if tokens.counted is None else tokens.counted
         return pooling.apply(params["pooling"], backbone.apply(params, tokens), jnp.asarray(counted))
 
-    return Encoder(jax.jit(init), apply)
+    return Encoder(init, apply)

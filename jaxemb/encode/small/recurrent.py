@@ -102,7 +102,7 @@ def _recurrent(cell: Cell, inputs: int, size: int, bidirectional: bool, dtype: j
         merged = [out[::-1, i] if i else out[:, i] for i in range(len(ways))]
         return jnp.concatenate(merged, axis=-1).transpose(1, 0, 2)
 
-    return Layer(jax.jit(init), apply)
+    return Layer(init, apply)
 
 
 def _weights(key: Array, cell: Cell, inputs: int, size: int) -> Params:
@@ -155,6 +155,8 @@ def _scanned(
 def ends(states: Float[Array, "b t d"], mask: Int[Array, "b t"]) -> Float[Array, "b d"]:
     """Where both directions end: the first half of the last token's state, the second half of the first token's.
 
+    A text without tokens is the zero vector.
+
     >>> print(ends(jnp.array([[[1.0, 2.0], [3.0, 4.0], [9.0, 9.0]]]), jnp.array([[1, 1, 0]])))
     [[3. 2.]]
 
@@ -163,7 +165,8 @@ def ends(states: Float[Array, "b t d"], mask: Int[Array, "b t"]) -> Float[Array,
     if states.shape[-1] % 2:
         raise ValueError(f"ends: states of two directions have an even width, got {states.shape[-1]}")
     half = states.shape[-1] // 2
-    return jnp.concatenate([last(states[..., :half], mask), cls(states[..., half:], mask)], axis=-1)
+    both = jnp.concatenate([last(states[..., :half], mask), cls(states[..., half:], mask)], axis=-1)
+    return jnp.where((mask > 0).any(axis=1)[:, None], both, jnp.zeros_like(both))
 
 
 def keys(ours: str, theirs: str, *, layer: int = 0, bidirectional: bool = True) -> list[Entry]:

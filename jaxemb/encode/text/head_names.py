@@ -27,11 +27,15 @@ def _modernbert(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+_LAST = {"dense": None, "out": "score", "pooling": "lasttoken", "out_bias": False}
+_DECODERS = ("gemma3_text", "gpt2", "llama", "mistral", "qwen2", "qwen3")
 _TWO_LAYERS = {"dense": "classifier.dense", "out": "classifier.out_proj"}
 CLASSIFIERS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "bert": lambda config: {"dense": "bert.pooler.dense", "out": "classifier"},
     "roberta": lambda config: _TWO_LAYERS,
     "xlm-roberta": lambda config: _TWO_LAYERS,
+    "camembert": lambda config: _TWO_LAYERS,
+    "nomic_bert": lambda config: {"dense": "nomic_bert.pooler.dense", "out": "classifier"},
     "mpnet": lambda config: _TWO_LAYERS,
     "distilbert": lambda config: {"dense": "pre_classifier", "out": "classifier", "activation": "relu"},
     "modernbert": lambda config: {
@@ -42,6 +46,7 @@ CLASSIFIERS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
         "bias": config.get("classifier_bias", False),
         **_modernbert(config),
     },
+    **{name: lambda config: _LAST for name in _DECODERS},
 }
 """What each `model_type` says of its classifier, from a `config.json`."""
 
@@ -57,18 +62,28 @@ def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+_BERT_WORDS = {
+    "dense": "cls.predictions.transform.dense",
+    "decoder": "cls.predictions.decoder",
+    "bias": "cls.predictions.bias",
+    "also": ("cls.predictions.decoder.bias",),
+}
 WORD_SCORERS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "bert": lambda config: {
-        "dense": "cls.predictions.transform.dense",
+        **_BERT_WORDS,
         "norm": "cls.predictions.transform.LayerNorm",
-        "decoder": "cls.predictions.decoder",
-        "bias": "cls.predictions.bias",
-        "also": ("cls.predictions.decoder.bias",),
         "activation": config.get("hidden_act", "gelu"),
         "epsilon": config.get("layer_norm_eps", 1e-12),
     },
     "roberta": _plain,
     "xlm-roberta": _plain,
+    "camembert": _plain,
+    "nomic_bert": lambda config: {
+        **_BERT_WORDS,
+        "norm": "cls.predictions.transform.layer_norm",
+        "activation": config.get("hidden_act", "silu"),
+        "epsilon": config.get("layer_norm_eps", config.get("layer_norm_epsilon", 1e-12)),
+    },
     "mpnet": _plain,
     "distilbert": lambda config: {
         "dense": "vocab_transform",
@@ -140,7 +155,8 @@ def _backbone_keys(family: Family, config: Any) -> list[Entry]:
 
 def classifier_keys(family: Family, config: Any, head: Classifier) -> list[Entry]:
     """Every leaf of a classified backbone and the foreign names it comes from."""
-    own = [*dense("head.dense", head.dense, bias=head.bias), *dense("head.out", head.out)]
+    own = dense("head.out", head.out, bias=head.out_bias)
+    own += dense("head.dense", head.dense, bias=head.bias) if head.dense else []
     own += norm("head.norm", head.norm, bias=head.norm_bias) if head.norm else []
     return [*_backbone_keys(family, config), *own]
 

@@ -23,23 +23,25 @@ HEAD_ACTIVATIONS: dict[str, Callable[[Array], Array]] = {**ACTIVATIONS, "tanh": 
 
 @dataclass(frozen=True, kw_only=True)
 class Classifier:
-    """How a family scores labels: a pooled state through a dense layer, an activation, perhaps a norm, then the scores.
+    """How a family scores labels: a pooled state, perhaps through a dense layer, an activation and a norm, then scores.
 
     labels: their names, in the order of the scores.
-    dense, out: foreign names of the two layers.
+    dense: the foreign name of the first layer; None where the pooled state is scored as it is.
+    out: the foreign name of the last.
     pooling: one of `encode.POOLINGS`.
     activation: between the two; one of `HEAD_ACTIVATIONS`.
-    bias: whether the first layer has one.
+    bias, out_bias: whether the first layer has one, and the last.
     norm: the foreign name of a norm behind the activation; None where there is none.
     norm_bias, epsilon: of that norm.
     """
 
     labels: tuple[str, ...]
-    dense: str
+    dense: str | None
     out: str
     pooling: str = "cls"
     activation: str = "tanh"
     bias: bool = True
+    out_bias: bool = True
     norm: str | None = None
     norm_bias: bool = True
     epsilon: float = 1e-12
@@ -95,13 +97,13 @@ def among(what: str, got: str, known: Mapping[str, Any]) -> None:
 
 class _Scores(nnx.Module):
     def __init__(self, c: Classifier, size: int, *, dtype: jnp.dtype, rngs: nnx.Rngs) -> None:
-        self.dense = Dense(size, size, scale=0.02, dtype=dtype, rngs=rngs, bias=c.bias)
+        self.dense = Dense(size, size, scale=0.02, dtype=dtype, rngs=rngs, bias=c.bias) if c.dense else None
         self.norm = LayerNorm(size, epsilon=c.epsilon, bias=c.norm_bias) if c.norm else None
-        self.out = Dense(size, len(c.labels), scale=0.02, dtype=dtype, rngs=rngs)
+        self.out = Dense(size, len(c.labels), scale=0.02, dtype=dtype, rngs=rngs, bias=c.out_bias)
         self.act = HEAD_ACTIVATIONS[c.activation]
 
     def __call__(self, x: Float[Array, "b d"]) -> Float[Array, "b labels"]:
-        x = self.act(self.dense(x))
+        x = x if self.dense is None else self.act(self.dense(x))
         return self.out(x if self.norm is None else self.norm(x))
 
 

