@@ -45,6 +45,8 @@ from jaxemb.encode.text.decoder import next_token
 from jaxemb.encode.text.distilbert import DistilBertConfig, distilbert
 from jaxemb.encode.text.gemma3 import Gemma3Config, gemma3
 from jaxemb.encode.text.gpt2 import GPT2Config, gpt2
+from jaxemb.encode.text.head_names import classifier_keys, masked_lm_keys, read_classifier, read_word_scorer
+from jaxemb.encode.text.heads import Classifier, Headed, WordScorer, classified, masked_lm
 from jaxemb.encode.text.llama import LlamaConfig, llama
 from jaxemb.encode.text.modernbert import ModernBertConfig, modernbert
 from jaxemb.encode.text.mpnet import MPNetConfig, mpnet
@@ -56,12 +58,14 @@ __all__ = [
     "FAMILIES",
     "POOLINGS",
     "BertConfig",
+    "Classifier",
     "DenseConfig",
     "DistilBertConfig",
     "Family",
     "GPT2Config",
     "Gemma3Config",
     "Grams",
+    "Headed",
     "KnownGrams",
     "Layer",
     "LayerNormConfig",
@@ -77,10 +81,13 @@ __all__ = [
     "Rope",
     "Stack",
     "StaticConfig",
+    "WordScorer",
     "apart",
     "averaged",
     "bert",
     "by_place",
+    "classified",
+    "classifier_keys",
     "cls",
     "convolution",
     "count_ngrams",
@@ -109,6 +116,8 @@ __all__ = [
     "last",
     "llama",
     "lstm",
+    "masked_lm",
+    "masked_lm_keys",
     "maximum",
     "mean",
     "mean_sqrt_length",
@@ -122,6 +131,8 @@ __all__ = [
     "pooled",
     "pooled_by",
     "positions",
+    "read_classifier",
+    "read_word_scorer",
     "reading",
     "roberta",
     "scales",

@@ -5,6 +5,8 @@ what it writes, in either generation of its files, is read here.
 """
 
 from jaxemb.model.corpus import Corpus, encode_corpus, open_corpus
+from jaxemb.model.cross import CrossModel, CrossSpec, Ranking, logits, make_cross, rank, score
+from jaxemb.model.cross_folder import load_cross, save_cross
 from jaxemb.model.encoding import ROWS, TOKENS, Batch, Machine, Plan, encode, fixed, machine, plan, reader
 from jaxemb.model.folder import demo_folder, load, save
 from jaxemb.model.gguf import load as load_gguf
@@ -22,6 +24,7 @@ from jaxemb.model.images import (
 from jaxemb.model.late import Expansion, LateModel, LateSpec, TokenVectors, encode_late, make_late, stacked
 from jaxemb.model.late_folder import load_late, save_late
 from jaxemb.model.mteb import MtebEncoder
+from jaxemb.model.onnx import load_onnx, load_onnx_cross
 from jaxemb.model.spec import (
     Model,
     Spec,
@@ -41,6 +44,8 @@ __all__ = [
     "TOKENS",
     "Batch",
     "Corpus",
+    "CrossModel",
+    "CrossSpec",
     "Expansion",
     "ImageModel",
     "ImageSpec",
@@ -50,6 +55,7 @@ __all__ = [
     "Model",
     "MtebEncoder",
     "Plan",
+    "Ranking",
     "Spec",
     "TextImage",
     "TokenVectors",
@@ -68,21 +74,29 @@ __all__ = [
     "images_in_precision",
     "in_precision",
     "load",
+    "load_cross",
     "load_gguf",
     "load_images",
     "load_late",
+    "load_onnx",
+    "load_onnx_cross",
     "load_text_images",
+    "logits",
     "machine",
     "make",
+    "make_cross",
     "make_images",
     "make_late",
     "open_corpus",
     "plan",
+    "rank",
     "reader",
     "save",
+    "save_cross",
     "save_images",
     "save_late",
     "save_text_images",
+    "score",
     "searchable",
     "shortened",
     "stacked",

@@ -165,10 +165,8 @@ def test_bfloat16_stays_close_and_params_stay_float32(one):
         assert {leaf.dtype for leaf in jax.tree.leaves(fresh)} == {jnp.dtype(jnp.float32)}
 
 
-# The gradient of a product is one of its kind: a convolution's and a matrix's in bfloat16 stand for all.
-@pytest.mark.parametrize(
-    ("name", "dtype"), [*((name, jnp.float32) for name in FAMILIES), ("resnet", jnp.bfloat16), ("vit", jnp.bfloat16)]
-)
+# The gradient of a convolution in bfloat16 is a rule of its own; of a product, the text families have it.
+@pytest.mark.parametrize(("name", "dtype"), [*((name, jnp.float32) for name in FAMILIES), ("resnet", jnp.bfloat16)])
 def test_gradients_reach_every_leaf_but_the_statistics(name, dtype):
     case = read(name)
     for half in halves(case.family.build(case.config, dtype=dtype), case.params, case.values):

