@@ -128,9 +128,7 @@ class WarmUp:
         cache = self.cache or model.cache_folder()
         model.cached(cache)
         done = model.warm_up(model.load(self.model, dtype=self.dtype), wanted, what="compile")
-        _out(
-            f"{cache}: {len(done)} shapes; use them: jaxemb encode --cache {cache}, or JAX_COMPILATION_CACHE_DIR={cache}"
-        )
+        _out(f"{cache}: {len(done)} shapes; `jaxemb encode --cache {cache}` finds them there")
 
 
 def _shape(text: str) -> tuple[int, int]:
