@@ -1,6 +1,7 @@
 """Token states to one vector a text; padding never counts."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -106,7 +107,7 @@ def pooled(backbone: Backbone, pooling: Pooling) -> Encoder:
 def normalized(encoder: Encoder) -> Encoder:
     """The same encoder with vectors of length one (a zero vector stays zero)."""
 
-    def apply(params: Params, tokens: Tokens) -> Float[Array, "b d"]:
-        return unit(encoder.apply(params, tokens))
+    def apply(params: Params, inputs: Any) -> Float[Array, "b d"]:  # tokens, or the pixels of images
+        return unit(encoder.apply(params, inputs))
 
     return Encoder(encoder.init, apply)

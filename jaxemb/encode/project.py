@@ -17,7 +17,7 @@ from jaxemb.encode import family
 from jaxemb.encode.functional import Functional, functional
 from jaxemb.encode.layers import Dense, LayerNorm
 from jaxemb.similarity import unit
-from jaxemb.types import Backbone, Encoder, Entry, Params, Tokens
+from jaxemb.types import Backbone, Encoder, Entry, Params
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "Identity": lambda x: x,
@@ -116,9 +116,9 @@ Inner = TypeVar("Inner", Encoder, Backbone)
 def _after(inner: Inner, init: Callable[[Array], Params], through: Callable[[Params, Array], Array]) -> Inner:
     """`inner` with `through` at the end of all that it computes."""
 
-    def then(function: Callable[[Params, Tokens], Array]) -> Callable[[Params, Tokens], Array]:
-        def call(params: Params, tokens: Tokens) -> Array:
-            return through(params, function(params, tokens))
+    def then(function: Callable[[Params, Any], Array]) -> Callable[[Params, Any], Array]:
+        def call(params: Params, inputs: Any) -> Array:  # tokens, or the pixels of images
+            return through(params, function(params, inputs))
 
         return call
 

@@ -15,6 +15,7 @@ from jaxtyping import DTypeLike
 
 from jaxemb import atomic, checkpoint
 from jaxemb import encode as encoders
+from jaxemb.data.tokenize import Tokenizer
 from jaxemb.encode import project
 from jaxemb.model import modules, settings, static, transformer
 from jaxemb.model.modules import Listed
@@ -96,23 +97,12 @@ def load(source: Path | str, *, pooling: str | None = None, dtype: DTypeLike = j
 def _from_modules(folder: Path, rows: Sequence[Listed], pooling: str | None, dtype: DTypeLike) -> Model:
     kinds = [row.kind for row in rows]
     if kinds[:1] == ["StaticEmbedding"]:
-        spec, params, tokenizer = static.read_embedding(rows[0].folder)
-        rest = rows[1:]
-    elif kinds[:2] == ["Transformer", "Pooling"] or (kinds == ["Transformer"] and pooling is not None):
-        read = transformer.read(rows[0].folder)
-        said = modules.read_pooling(rows[1].folder) if pooling is None else modules.Pooled((pooling,), True, None)
-        if said.size not in (None, read.backbone.hidden_size):
-            raise ValueError(
-                f"{rows[1].folder}: pools states of {said.size}, the encoder's have {read.backbone.hidden_size}"
-            )
-        params, tokenizer, rest = read.params, read.tokenizer, rows[2:]
-        spec = Spec(
-            backbone=read.backbone,
-            pooling=said.names if len(said.names) > 1 else said.names[0],
-            normalize=False,
-            max_length=read.max_length,
-            include_prompt=said.include_prompt,
-        )
+        (spec, params, tokenizer), rest = static.read_embedding(rows[0].folder), rows[1:]
+    elif kinds[:2] == ["Transformer", "Pooling"]:
+        said = modules.read_pooling(rows[1].folder)
+        (spec, params, tokenizer), rest = _pooled(rows[0].folder, said), rows[2:]
+    elif kinds == ["Transformer"] and pooling is not None:
+        (spec, params, tokenizer), rest = _pooled(rows[0].folder, modules.Pooled((pooling,), True, None)), []
     else:
         raise ValueError(_disorder(folder, kinds))
     if any(row.kind not in modules.KINDS.values() for row in rest):
@@ -120,10 +110,25 @@ def _from_modules(folder: Path, rows: Sequence[Listed], pooling: str | None, dty
     steps = [modules.read(row, modules.SENTENCE) for row in rest]
     normalize = bool(steps) and isinstance(steps[-1][0], encoders.NormalizeConfig)
     steps = steps[:-1] if normalize else steps
-    spec = replace(spec, normalize=normalize, modules=tuple(config for config, _ in steps))
-    spec = replace(spec, **_use(folder / "config_sentence_transformers.json"))
+    told = _use(folder / "config_sentence_transformers.json")
+    spec = replace(spec, normalize=normalize, modules=tuple(config for config, _ in steps), **told)
     own = {f"module_{i}": learnt for i, (_, learnt) in enumerate(steps) if learnt}
     return make(spec, {**params, **own}, tokenizer, dtype=dtype)
+
+
+def _pooled(folder: Path, said: modules.Pooled) -> tuple[Spec, Params, Tokenizer]:
+    """A Transformer module and the poolings after it."""
+    read = transformer.read(folder)
+    if said.size not in (None, read.backbone.hidden_size):
+        raise ValueError(f"{folder}: its Pooling is for states of {said.size}, they have {read.backbone.hidden_size}")
+    spec = Spec(
+        backbone=read.backbone,
+        pooling=said.names if len(said.names) > 1 else said.names[0],
+        normalize=False,
+        max_length=read.max_length,
+        include_prompt=said.include_prompt,
+    )
+    return spec, read.params, read.tokenizer
 
 
 def _disorder(folder: Path, kinds: list[str]) -> str:

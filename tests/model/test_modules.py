@@ -166,7 +166,7 @@ def changed(tmp_path: Path, file: str, content: object) -> Path:
         ("2_Dense/config.json", {"bias": 1}, "bias must be true or false, got 1"),
         ("2_Dense/config.json", {"bias": False}, "2_Dense: .*left over linear.bias"),
         ("2_Dense/config.json", {"module_input_name": "token_embeddings"}, "must be one of .'sentence_embedding'"),
-        ("1_Pooling/config.json", {"embedding_dimension": 9}, "pools states of 9, the encoder's have 8"),
+        ("1_Pooling/config.json", {"embedding_dimension": 9}, "its Pooling is for states of 9, they have 8"),
         ("1_Pooling/config.json", {"pooling_mode": ["mean", "owl"]}, "pooling_mode must be one of .*got"),
         ("1_Pooling/config.json", {"pooling_mode": "max", "include_prompt": 0}, "include_prompt must be true or false"),
         ("1_Pooling/config.json", {"pooling_mode": ["max", "mean"]}, "module 0 .* takes vectors of 8, but 16 reach it"),
