@@ -1,7 +1,8 @@
 """Params to disk and back: foreign weights by a key map, and training checkpoints by orbax."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -96,6 +97,18 @@ def _renamed(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return renamed
 
 
+def without_prefix(tensors: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """Foreign tensors by names without what a checkpoint saved with a head puts before those of its body.
+
+    Raises: ValueError that names a tensor which is there with the prefix and without it.
+    """
+    bare = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    if len(bare) < len(tensors):
+        twice = next(name for name in tensors if prefix + name in tensors)
+        raise ValueError(f"{twice} is there with {prefix!r} before it and without")
+    return bare
+
+
 def without_copies(
     tensors: Mapping[str, np.ndarray], copies: Mapping[str, str], *, agree: bool = True
 ) -> dict[str, np.ndarray]:
@@ -121,7 +134,7 @@ def _read_index(index: Path) -> dict[str, str]:
     """Tensor name -> the file beside the index that holds it."""
     try:
         told = json.loads(index.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # bytes that are no UTF-8, or a text that is no JSON
         raise ValueError(f"{index}: not JSON ({error})") from error
     where = told.get("weight_map") if isinstance(told, dict) else None
     if not isinstance(where, dict) or not where:
@@ -180,7 +193,7 @@ def _theirs(part: np.ndarray, entry: Entry) -> np.ndarray:
 
 
 def from_foreign(
-    tensors: Mapping[str, np.ndarray], keys: Sequence[Entry], like: Params, *, unused: Iterable[str] = ()
+    tensors: Mapping[str, np.ndarray], keys: Sequence[Entry], like: Params, *, unused: Sequence[str] = ()
 ) -> Params:
     """Params from foreign tensors by a key map that leaves nothing over on either side.
 
@@ -189,10 +202,10 @@ def from_foreign(
       keys: where each leaf comes from.
       like: params, or their shapes, that the result must match; the number of layers and the dtypes come from here,
         so that weights stored in half precision become what the encoder computes with.
-      unused: foreign names that may be there and are left out on purpose.
+      unused: foreign names, with `*` for anything, that may be there and are left out on purpose.
     Raises: ValueError that names every missing tensor, left-over tensor and wrong shape, wanted and got.
     """
-    taken: set[str] = set(unused)
+    taken = {name for name in tensors if any(fnmatchcase(name, pattern) for pattern in unused)}
     flat: dict[str, np.ndarray] = {}
     problems: list[str] = []
     shapes = {path: tuple(leaf.shape) for path, leaf in leaves(like).items()}

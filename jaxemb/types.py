@@ -34,6 +34,11 @@ class Tokens(NamedTuple):
     segments: Int[Array | np.ndarray, "b t"] | None = None
     counted: Int[Array | np.ndarray, "b t"] | None = None
 
+    @property
+    def pooled(self) -> Int[Array | np.ndarray, "b t"]:
+        """1 on the tokens that pooling counts."""
+        return self.mask if self.counted is None else self.counted
+
 
 class Entry(NamedTuple):
     """One row of a key map: a leaf of our params, and where a foreign checkpoint keeps it.

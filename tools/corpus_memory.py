@@ -1,4 +1,4 @@
-"""Peak memory of `encode_corpus` on few and on many short texts, each in a process of its own.
+"""Peak memory of `encode_corpus` on few and on many short texts, each in a process of its own, on Linux.
 
     python tools/corpus_memory.py path/to/all-MiniLM-L6-v2 scratch --counts 10000 100000
 
@@ -13,7 +13,8 @@ from pathlib import Path
 import tyro
 
 PROGRAM = """
-import random, resource, sys
+import random, sys
+from pathlib import Path
 from jaxemb import model
 words = ["owl", "swift", "night", "wing", "river", "stone", "green", "old", "hunts", "sleeps"]
 def documents():
@@ -21,7 +22,8 @@ def documents():
     for i in range(int(sys.argv[2])):
         yield f"d{i}", " ".join(draw.choices(words, k=draw.randrange(1, 13)))
 model.encode_corpus(model.load(sys.argv[1], dtype="bfloat16"), documents, sys.argv[3], what=sys.argv[2] + " texts")
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)  # KiB on Linux
+# In KiB.  Not `getrusage`: a new process inherits its parent's maximum there.
+print(*(line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")))
 """
 
 

@@ -73,6 +73,7 @@ MODELS: dict[str, Callable[[], PreTrainedModel]] = {
     "xlm-roberta-score": lambda: t.XLMRobertaForSequenceClassification(xlm_roberta(num_labels=1)),
     "xlm-roberta-words": lambda: t.XLMRobertaForMaskedLM(xlm_roberta()),
     "mpnet-classes": lambda: t.MPNetForSequenceClassification(mpnet(num_labels=3)),
+    "mpnet-words": lambda: t.MPNetForMaskedLM(mpnet()),
     "distilbert-classes": lambda: t.DistilBertForSequenceClassification(distilbert(num_labels=3)),
     "distilbert-words": lambda: t.DistilBertForMaskedLM(distilbert()),
     "nomic_bert-classes": lambda: t.NomicBertForSequenceClassification(nomic_bert(num_labels=3)),

@@ -59,6 +59,20 @@ def _filled(rows: Sequence[np.ndarray], length: int) -> np.ndarray:
     return table
 
 
+def check_texts(texts: Sequence[Any]) -> None:
+    """Raises: TypeError that names the first entry that is no text."""
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"text {i} is {type(text).__name__}, wanted str")
+
+
+def check_pairs(pairs: Sequence[Any]) -> None:
+    """Raises: TypeError that names the first entry that is no pair of texts."""
+    for i, pair in enumerate(pairs):
+        if not isinstance(pair, tuple | list) or len(pair) != 2 or not all(isinstance(text, str) for text in pair):
+            raise TypeError(f"pair {i} is {str(pair)[:60]!r}, wanted two texts")
+
+
 ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 
@@ -67,7 +81,10 @@ def _roles(folder: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
         if (folder / name).is_file():
-            told = json.loads((folder / name).read_text(encoding="utf-8"))
+            try:
+                told = dict(json.loads((folder / name).read_text(encoding="utf-8")))
+            except (ValueError, TypeError) as error:  # no UTF-8, no JSON, or no names and values
+                raise ValueError(f"{folder / name}: wanted names and values as JSON ({error})") from error
             for role in ROLES:
                 if (token := told.get(role)) is not None:
                     found[role] = token["content"] if isinstance(token, dict) else token
@@ -165,9 +182,7 @@ class Tokenizer:
 
         Raises: TypeError that names the first entry that is no text.
         """
-        for i, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise TypeError(f"text {i} is {type(text).__name__}, wanted str")
+        check_texts(texts)
         encoded = self._backend.encode_batch(list(texts), add_special_tokens=self.add_special)
         rows = [np.asarray(one.ids, np.int32) for one in encoded]
         return Ids(rows, np.array([bool(one.overflowing) for one in encoded], dtype=bool))
@@ -180,9 +195,7 @@ class Tokenizer:
         Raises: TypeError that names the first entry that is no pair of texts; ValueError when `max_length` leaves a
           pair no room beside its special tokens.
         """
-        for i, pair in enumerate(pairs):
-            if isinstance(pair, str) or len(pair) != 2 or not all(isinstance(text, str) for text in pair):
-                raise TypeError(f"pair {i} is {str(pair)[:60]!r}, wanted two texts")
+        check_pairs(pairs)
         added = self._backend.num_special_tokens_to_add(True) if self.add_special else 0
         if self.max_length is not None and self.max_length <= added:
             raise ValueError(f"max_length must be above {added} (a pair's special tokens), got {self.max_length}")

@@ -110,7 +110,7 @@ def attention(
     Args:
       key, value: where there are fewer heads than queries have, `h / g` query heads in a row share one (grouped
         queries; Ainslie et al. 2023, arXiv:2305.13245).
-      allowed: which places may see which, whatever the text; as `causal` and `near` give it.
+      allowed: which places may see which, whatever the text, as `causal` has it.
       bias: added to the scores of every text, as relative positions are.
       scale: of the scores; by default `1 / sqrt(d)`.
     Source: Vaswani et al. 2017, arXiv:1706.03762, eq. 1.
@@ -133,12 +133,6 @@ def attention(
 def causal(t: int) -> Bool[Array, "t t"]:
     """Which places see which when each sees itself and what stands before it."""
     return jnp.tril(jnp.ones((t, t), bool))
-
-
-def near(t: int, reach: int) -> Bool[Array, "t t"]:
-    """Which places see which when each sees `reach` places to either side, and itself."""
-    place = jnp.arange(t)
-    return jnp.abs(place[:, None] - place[None, :]) <= reach
 
 
 def rotary(

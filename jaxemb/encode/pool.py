@@ -10,6 +10,7 @@ from jaxemb.similarity import unit
 from jaxemb.types import Backbone, Encoder, Params, Tokens
 
 Pooling = Callable[[Float[Array, "b t d"], Int[Array, "b t"]], Float[Array, "b d"]]
+"""Token states and their mask to one vector a text; what stands where the mask is 0 never counts."""
 
 
 def mean(states: Float[Array, "b t d"], mask: Int[Array, "b t"]) -> Float[Array, "b d"]:
@@ -23,9 +24,8 @@ def mean(states: Float[Array, "b t d"], mask: Int[Array, "b t"]) -> Float[Array,
 
 
 def cls(states: Float[Array, "b t d"], mask: Int[Array, "b t"]) -> Float[Array, "b d"]:
-    """The state of the first token, wherever padding is."""
-    first = jnp.argmax(mask, axis=1)
-    return jnp.take_along_axis(states, first[:, None, None], axis=1)[:, 0]
+    """The state of the first token, wherever padding is; zero for a text without tokens."""
+    return _at(states, mask, jnp.argmax(mask, axis=1))
 
 
 def maximum(states: Float[Array, "b t d"], mask: Int[Array, "b t"]) -> Float[Array, "b d"]:
@@ -45,7 +45,11 @@ def last(states: Float[Array, "b t d"], mask: Int[Array, "b t"]) -> Float[Array,
     >>> print(last(jnp.array([[[1.0], [3.0], [9.0]]]), jnp.array([[1, 1, 0]])))
     [[3.]]
     """
-    place = mask.shape[1] - 1 - jnp.argmax(mask[:, ::-1], axis=1)
+    return _at(states, mask, mask.shape[1] - 1 - jnp.argmax(mask[:, ::-1], axis=1))
+
+
+def _at(states: Float[Array, "b t d"], mask: Int[Array, "b t"], place: Int[Array, " b"]) -> Float[Array, "b d"]:
+    """The state of one token a text; zero for a text without tokens."""
     state = jnp.take_along_axis(states, place[:, None, None], axis=1)[:, 0]
     return jnp.where((mask > 0).any(axis=1)[:, None], state, jnp.zeros_like(state))
 
@@ -98,8 +102,7 @@ def pooled(backbone: Backbone, pooling: Pooling) -> Encoder:
     """An encoder from a backbone and a pooling."""
 
     def apply(params: Params, tokens: Tokens) -> Float[Array, "b d"]:
-        counted = tokens.mask if tokens.counted is None else tokens.counted
-        return pooling(backbone.apply(params, tokens), jnp.asarray(counted))
+        return pooling(backbone.apply(params, tokens), jnp.asarray(tokens.pooled))
 
     return Encoder(backbone.init, apply)
 

@@ -4,7 +4,8 @@ The folder is the exchange format: what is written here the sentence-transformer
 what it writes, in either generation of its files, is read here.
 """
 
-from jaxemb.model.corpus import Corpus, encode_corpus, open_corpus
+from jaxemb.model.corpus import corpus_shapes, encode_corpus
+from jaxemb.model.corpus_folder import Corpus, open_corpus
 from jaxemb.model.cross import CrossModel, CrossSpec, Ranking, logits, make_cross, rank, score
 from jaxemb.model.cross_folder import load_cross, save_cross
 from jaxemb.model.encoding import ROWS, TOKENS, Batch, Machine, Plan, encode, fixed, machine, plan, reader
@@ -64,6 +65,7 @@ __all__ = [
     "cache_folder",
     "cached",
     "combined",
+    "corpus_shapes",
     "demo_folder",
     "encode",
     "encode_corpus",

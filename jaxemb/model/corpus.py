@@ -6,11 +6,9 @@ documents and on the settings, never on what was done before: a run that was kil
 """
 
 import hashlib
-import json
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from itertools import count, islice
 from pathlib import Path
@@ -21,9 +19,10 @@ import jaxlib
 import numpy as np
 
 import jaxemb
-from jaxemb import atomic, progress
+from jaxemb import progress
 from jaxemb.data.texts import stream_texts
-from jaxemb.model import prompts, shards
+from jaxemb.model import corpus_folder, prompts, shards
+from jaxemb.model.corpus_folder import Corpus
 from jaxemb.model.encoding import (
     SECONDS,
     Batch,
@@ -42,8 +41,6 @@ from jaxemb.model.encoding import (
 from jaxemb.model.shards import Format, Shard
 from jaxemb.model.spec import Model, fingerprint
 
-FILE = "manifest.json"
-FORMAT = "jaxemb-corpus-1"
 SHARD_ROWS = 8192
 """Documents a shard: enough that few batches are not full, and that a run which is killed loses minutes."""
 SAMPLE = 4096
@@ -52,51 +49,6 @@ STORED = ("float32", "float16")
 
 Documents = Iterable[tuple[str, str]]
 """Ids and texts."""
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """A folder that `encode_corpus` wrote, and what its manifest tells."""
-
-    folder: Path
-    manifest: Mapping[str, Any]
-
-    def __len__(self) -> int:
-        """How many documents there are."""
-        return self.manifest["settings"]["documents"]
-
-    def shards(self, *, verify: bool = True) -> Iterator[Shard]:
-        """All vectors in order, a shard at a time.
-
-        Raises: ValueError that names the shard which is missing or, where it is asked to `verify`, has changed.
-        """
-        read = shards.by_name(self.manifest["settings"]["format"]).read
-        for told in self.manifest["shards"]:
-            if not _whole(self.folder, told, verify=verify):
-                raise ValueError(
-                    f"{self.folder / told['file']}: is missing or has changed since the manifest was written"
-                )
-            yield read(self.folder / told["file"])
-
-    def truncated(self) -> Iterator[str]:
-        """The ids of all documents that lost their end, in order."""
-        for shard in self.shards(verify=False):
-            yield from (shard.ids[row] for row in np.flatnonzero(shard.truncated))
-
-
-def open_corpus(folder: Path | str) -> Corpus:
-    """What `encode_corpus` wrote.
-
-    Raises: FileNotFoundError where there is none; ValueError for another kind of folder, or one that is not finished.
-    """
-    folder = Path(folder)
-    if not (folder / FILE).is_file():
-        raise FileNotFoundError(f"{folder}: no encoded corpus there, for it has no {FILE}")
-    told = _read(folder)
-    if told["truncated"] is None:
-        done, wanted = len(told["shards"]), _shard_count(told["settings"])
-        raise ValueError(f"{folder}: is not finished, it has {done} of {wanted} shards; run what began it again")
-    return Corpus(folder, told)
 
 
 class _Survey(NamedTuple):
@@ -172,7 +124,7 @@ def encode_corpus(
         raise ValueError(f"shard_rows must be 1 or more, got {shard_rows}")
     if stored not in STORED:
         raise ValueError(f"vectors can be stored as {' or '.join(STORED)}, got {stored!r}")
-    devices, out = jax.local_devices() if devices is None else devices, Path(out)
+    devices, out = _all_of(devices), Path(out)
     kind, source = shards.by_name(format), _source(documents)
     survey, at = _survey(source), machine(model, devices, compile_s=compile_s)
     tokenize = partial(tokenized, model, prompt=prompt, prefix=prefix)
@@ -192,12 +144,12 @@ def encode_corpus(
         "versions": {"jax": jax.__version__, "jaxlib": jaxlib.__version__, "jaxemb": jaxemb.__version__},
     }
     job = _Job(model, source, tokenize, kind, lengths, at, settings)
-    told = _begin(out, settings)
-    done = {one["file"]: one for one in told["shards"] if _whole(out, one)}
+    told = corpus_folder.begin(out, settings)
+    done = {one["file"]: one for one in told["shards"] if corpus_folder.is_whole(out, one)}
     for one in told["shards"]:
         if one["file"] not in done:
             report(f"{out / one['file']}: is missing or has changed; its documents are encoded again")
-    if len(done) < (wanted := _shard_count(settings)) or told["truncated"] is None:
+    if len(done) < (wanted := corpus_folder.shard_count(settings)) or told["truncated"] is None:
         report(
             f"{survey.documents} texts in {wanted} shards, {len(done)} of them there; "
             f"{len(lengths)} programs to compile at most"
@@ -207,11 +159,42 @@ def encode_corpus(
         with progress.bar(what or "", left, shown=what is not None) as advance:
             for window in _beside(_windows(job, frozenset(done))):
                 shard = _encoded(job, read, window, advance)
-                done[_name(window.number, kind)] = _written(out, window, shard, kind)
-                _write(out, settings, done, finished=False)
-        told = _write(out, settings, done, finished=True)
+                done[corpus_folder.shard_name(window.number, kind)] = corpus_folder.add(
+                    out, window.number, shard, kind, empty=int(window.ready.empty.sum())
+                )
+                corpus_folder.write_manifest(out, settings, done, finished=False)
+        told = corpus_folder.write_manifest(out, settings, done, finished=True)
     tell(model, survey.documents, told["truncated"], told["empty"], report)
     return Corpus(out, told)
+
+
+def corpus_shapes(
+    model: Model,
+    documents: Path | str | Documents | Callable[[], Documents],
+    *,
+    prompt: str | None = None,
+    prefix: str | None = None,
+    devices: Sequence[jax.Device] | None = None,
+    compile_s: float = SECONDS,
+) -> list[tuple[int, int]]:
+    """Every shape `(rows, length)` that `encode_corpus` gives batches of these documents; for `warm_up`.
+
+    The documents are read once.  A model without a longest text may meet one that needs a `fixed` shape besides.
+
+    Args: as for `encode_corpus`.
+    Raises: ValueError for no documents, no devices, or a prompt that the model does not have.
+    """
+    at, survey = machine(model, _all_of(devices), compile_s=compile_s), _survey(_source(documents))
+    sample = tokenized(model, survey.sample, prompt, prefix)
+    return [shape(length, at) for length in _lengths(sample, survey.documents, model.tokenizer.max_length, at)]
+
+
+def _all_of(devices: Sequence[jax.Device] | None) -> list[jax.Device]:
+    """The devices, by default all of this process.  Raises: ValueError for none."""
+    found = jax.local_devices() if devices is None else list(devices)
+    if not found:
+        raise ValueError("encode_corpus: wanted one device or more, got none")
+    return found
 
 
 def _source(documents: Path | str | Documents | Callable[[], Documents]) -> Callable[[], Documents]:
@@ -265,14 +248,6 @@ def _lengths(sample: Ready, documents: int, longest: int | None, at: Machine) ->
     return [*lengths, longest]  # for what may be longer than any of the sample
 
 
-def _name(number: int, kind: Format) -> str:
-    return f"vectors-{number:06d}{kind.suffix}"
-
-
-def _shard_count(settings: Mapping[str, Any]) -> int:
-    return -(-settings["documents"] // settings["shard_rows"])
-
-
 def _windows(job: _Job, done: Set[str]) -> Iterator[_Window]:
     """The documents of every shard that is not done, tokenized and in batches."""
     digest, documents = hashlib.sha256(), iter(job.source())
@@ -283,7 +258,7 @@ def _windows(job: _Job, done: Set[str]) -> Iterator[_Window]:
             digest.update(_spelling(position, document))
         if not window:
             break
-        if _name(number, job.kind) not in done:
+        if corpus_folder.shard_name(number, job.kind) not in done:
             ready = job.tokenize([text for _, text in window])
             lengths = [len(row) for row in ready.rows]
             batches = fill(lengths, job.model.tokenizer.max_length, job.lengths, job.at).batches
@@ -311,72 +286,3 @@ def _encoded(job: _Job, read: Read, window: _Window, advance: Callable[[int], No
     if len(broken):
         raise FloatingPointError(f"the vector of document {window.ids[broken[0]]!r} is not finite in {stored}")
     return Shard(window.ids, vectors, window.ready.truncated)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _written(out: Path, window: _Window, shard: Shard, kind: Format) -> dict[str, Any]:
-    """Write a shard; returns what the manifest says of it."""
-    path = out / _name(window.number, kind)
-    with atomic.file(path) as partial:
-        kind.write(shard, partial)
-    return {
-        "file": path.name,
-        "rows": len(shard.ids),
-        "truncated": int(shard.truncated.sum()),
-        "empty": int(window.ready.empty.sum()),
-        "bytes": path.stat().st_size,
-        "sha256": _sha256(path),
-    }
-
-
-def _whole(folder: Path, told: Mapping[str, Any], *, verify: bool = True) -> bool:
-    """Whether a shard is there as the manifest tells."""
-    path = folder / told["file"]
-    return path.is_file() and path.stat().st_size == told["bytes"] and (not verify or _sha256(path) == told["sha256"])
-
-
-def _write(out: Path, settings: Mapping[str, Any], done: Mapping[str, Any], *, finished: bool) -> dict[str, Any]:
-    """Write the manifest; one that has no totals is of a run that is not finished."""
-    rows = [done[name] for name in sorted(done)]
-    totals = {key: sum(row[key] for row in rows) if finished else None for key in ("truncated", "empty")}
-    told = {"kind": FORMAT, "settings": settings, **totals, "shards": rows}
-    with atomic.file(out / FILE) as partial:
-        partial.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-    return told
-
-
-def _read(folder: Path) -> dict[str, Any]:
-    try:
-        told = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    except ValueError as broken:
-        raise ValueError(f"{folder / FILE}: not JSON ({broken})") from broken
-    if not isinstance(told, dict) or told.get("kind") != FORMAT:
-        got = told.get("kind") if isinstance(told, dict) else type(told).__name__
-        raise ValueError(f"{folder / FILE}: wanted the manifest of an encoded corpus, {FORMAT!r}, got {got!r}")
-    return told
-
-
-def _begin(out: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The manifest of the run that is to go on, or of a new one."""
-    if out.exists() and not out.is_dir():
-        raise NotADirectoryError(f"{out}: wanted a folder or nothing there, got a file")
-    if (out / FILE).is_file():
-        told = _read(out)
-        _check(out, told["settings"], settings)
-        return told
-    # A run that was killed before its first manifest leaves no more than a part of that.
-    names = sorted(path.name for path in out.iterdir()) if out.exists() else []
-    if there := [name for name in names if not name.startswith(f".{FILE}{atomic.MARK}")]:
-        raise FileExistsError(f"{out}: wanted nothing there or a folder with {FILE}, got one with {there[:5]}")
-    out.mkdir(parents=True, exist_ok=True)
-    return _write(out, settings, {}, finished=False)
-
-
-def _check(out: Path, begun: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    keys = dict.fromkeys([*now, *begun])
-    if odd := [f"{key} {begun.get(key)!r}, now {now.get(key)!r}" for key in keys if begun.get(key) != now.get(key)]:
-        raise ValueError(f"{out}: was begun with other settings: {'; '.join(odd)}; write to another folder")

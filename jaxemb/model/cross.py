@@ -1,7 +1,9 @@
 """Cross-encoders: two texts read together, to one score or to one for every label.
 
-cross = model.load_cross(folder)
-order = model.rank(cross, "how high is it?", ["It is 8,849 m high.", "It is far away."]).documents
+    cross = model.load_cross(folder)
+    order = model.rank(cross, "how high is it?", ["It is 8,849 m high.", "It is far away."]).documents
+
+Source: Nogueira & Cho 2019, arXiv:1901.04085.
 """
 
 import functools
@@ -16,7 +18,7 @@ from jaxtyping import DTypeLike, Float, Int
 
 from jaxemb import encode as encoders
 from jaxemb import progress
-from jaxemb.data.tokenize import Ids, Tokenizer, pad
+from jaxemb.data.tokenize import Ids, Tokenizer, check_pairs, pad
 from jaxemb.encode.text.heads import Classifier, classified
 from jaxemb.model import encoding, prompts
 from jaxemb.model.spec import Model, Spec
@@ -188,6 +190,7 @@ def logits(
     if isinstance(pairs, str):
         raise TypeError(f"wanted a list of pairs, got one text, {pairs[:60]!r}")
     pairs, model = list(pairs), _as_model(cross)
+    check_pairs(pairs)  # before a prompt makes a pair of what is none
     if before := prompts.resolved(model.spec, prompt, prefix):
         pairs = [(before + first, *rest) for first, *rest in pairs]
     ids = _tokenized(cross, pairs, report)

@@ -16,8 +16,7 @@ from jaxtyping import DTypeLike
 
 from jaxemb import atomic, checkpoint
 from jaxemb import encode as encoders
-from jaxemb.data.tokenize import Tokenizer
-from jaxemb.encode.family import Family
+from jaxemb.encode.family import Family, headed
 from jaxemb.encode.text import head_names
 from jaxemb.encode.text.heads import Classifier, classified
 from jaxemb.model import folder as folders
@@ -27,9 +26,6 @@ from jaxemb.types import Params
 
 OWN = ("sentence_transformers", "sbert_ce_default_activation_function")
 """Keys that sentence-transformers adds to `config.json`."""
-
-COUNTED = ("num_labels", "_num_labels")
-"""Keys by which old releases of transformers say how many labels there are."""
 
 TASK: dict[str, tuple[Any, ...]] = {
     "transformer_task": ("sequence-classification",),
@@ -73,19 +69,19 @@ def load_cross(source: Path | str, *, dtype: DTypeLike = jnp.float32) -> CrossMo
         settings.read(folder / "sentence_bert_config.json", {}),
         {**transformer.KNOWN, **TASK},
     )
-    tokens = settings.read(folder / "tokenizer_config.json", {})
+    tokens = settings.read(folder / transformer.TOKENS, {})
     _without_chat(folder, told, tokens)
     spec = CrossSpec(
         backbone=backbone,
         classifier=head,
-        max_length=_longest(told, tokens, family.longest(backbone)),
+        max_length=transformer.longest(folder, family.longest(backbone), told),
         activation=_activation(file.parent, config, use, head),
         segments=reads_segments(backbone, tokens),
         prompts=folders.prompts(file, use),
         default_prompt=use.get("default_prompt_name"),
     )
     params = fitted(checkpoint.read_weights(folder), family, backbone, head)
-    return make_cross(spec, params, _tokenizer(folder, told, tokens), dtype=dtype)
+    return make_cross(spec, params, transformer.read_tokenizer(folder, told), dtype=dtype)
 
 
 def parsed(config: Mapping[str, Any]) -> tuple[Family, Any]:
@@ -94,7 +90,7 @@ def parsed(config: Mapping[str, Any]) -> tuple[Family, Any]:
     Raises: ValueError for unknown keys.
     """
     family = encoders.family_named(config.get("model_type", ""))
-    return family, family.parse({key: value for key, value in config.items() if key not in (*OWN, *COUNTED)})
+    return family, family.parse({key: value for key, value in config.items() if key not in OWN})
 
 
 def fitted(tensors: Mapping[str, np.ndarray], family: Family, backbone: Any, head: Classifier) -> Params:
@@ -102,7 +98,7 @@ def fitted(tensors: Mapping[str, np.ndarray], family: Family, backbone: Any, hea
     encoder = classified(family.backbone(backbone), head, backbone.hidden_size)
     like = jax.eval_shape(encoder.init, jax.random.key(0))
     entries = head_names.classifier_keys(family, backbone, head)
-    return checkpoint.from_foreign(tensors, entries, like, unused=head_names.unused_beside_head(family))
+    return checkpoint.from_foreign(headed(tensors, family), entries, like, unused=head_names.unused_beside_head(family))
 
 
 def _only_a_transformer(folder: Path) -> None:
@@ -119,11 +115,6 @@ def _without_chat(folder: Path, told: Mapping[str, Any], tokens: Mapping[str, An
     there = bool(tokens.get("chat_template")) or any(folder.glob("chat_template.*"))
     if there and "modality_config" not in told:
         raise ValueError(f"{folder}: wanted a tokenizer without a chat template, or modality_config to say text alone")
-
-
-def _longest(told: Mapping[str, Any], tokens: Mapping[str, Any], positions: int) -> int:
-    length = told.get("max_seq_length") or tokens.get("model_max_length")
-    return min(int(length), positions) if length else positions  # a tokenizer without a limit says 1e30
 
 
 def _activation(folder: Path, config: Mapping[str, Any], use: Mapping[str, Any], head: Classifier) -> str:
@@ -151,18 +142,6 @@ def reads_segments(backbone: Any, tokens: Mapping[str, Any]) -> bool:
     if (names := tokens.get("model_input_names")) is not None:
         return "token_type_ids" in names
     return not str(tokens.get("tokenizer_class", "")).startswith(_WITHOUT_SEGMENTS)
-
-
-def _tokenizer(folder: Path, told: Mapping[str, Any], tokens: Mapping[str, Any]) -> Tokenizer:
-    tokenizer = Tokenizer.load(folder / "tokenizer.json")
-    side = tokens.get("truncation_side") or "right"
-    if side != "right":
-        raise ValueError(f"{folder / 'tokenizer_config.json'}: truncation_side must be 'right', got {side!r}")
-    if told.get("do_lower_case"):
-        upper, lower = tokenizer.ids(["A B C Xyz", "a b c xyz"]).rows
-        if not np.array_equal(upper, lower):
-            raise ValueError(f"{folder}: do_lower_case is true, but the tokenizer tells upper from lower case")
-    return tokenizer
 
 
 _PACKAGE = "sentence_transformers.base.modules.transformer"
@@ -194,7 +173,11 @@ def _files(cross: CrossModel) -> dict[str, Any]:
 
 
 def save_cross(cross: CrossModel, folder: Path | str) -> None:
-    """Write a folder that sentence-transformers' CrossEncoder and transformers load; whole or not at all."""
+    """Write a folder that sentence-transformers' CrossEncoder and transformers load; whole or not at all.
+
+    Raises: FileExistsError where a folder of another kind is, ValueError where a model of other modules is.
+    """
+    _only_a_transformer(Path(folder))  # what is there and is another model must not be replaced
     spec = cross.spec
     entries = head_names.classifier_keys(encoders.family_of(spec.backbone), spec.backbone, spec.classifier)
     with atomic.folder(folder, replaces=checkpoint.WEIGHTS) as partial:

@@ -63,7 +63,7 @@ LATE = ("ColBERT", "MultiVectorEncoder")
 def is_late(folder: Path) -> bool:
     """Whether a folder holds a late-interaction model, which has a vector for every token."""
     told = settings.read(folder / "config_sentence_transformers.json", {})
-    return isinstance(told, dict) and (told.get("model_type") in LATE or "query_prefix" in told)
+    return told.get("model_type") in LATE or "query_prefix" in told
 
 
 def load(source: Path | str, *, pooling: str | None = None, dtype: DTypeLike = jnp.float32) -> Model:
@@ -81,6 +81,8 @@ def load(source: Path | str, *, pooling: str | None = None, dtype: DTypeLike = j
     if is_late(folder):
         raise ValueError(f"{folder}: a late-interaction model has a vector for every token; read it with load_late")
     if static.is_model2vec(folder):
+        if pooling is not None:
+            raise ValueError(f"{folder}: a static table averages by itself; pooling must be None, got {pooling!r}")
         spec, params, tokenizer = static.read_model2vec(folder)
         return make(spec, params, tokenizer, dtype=dtype)
     if (folder / "modules.json").is_file() or not (folder / "config.json").is_file():
@@ -158,7 +160,7 @@ def _use(file: Path) -> dict[str, Any]:
 def prompts(file: Path, told: Mapping[str, Any]) -> dict[str, str]:
     """The prompts that a folder tells, but for sides without one.  Raises: ValueError for what is no text."""
     found = {}
-    for name, prompt in (told.get("prompts") or {}).items():
+    for name, prompt in settings.mapping(file, told.get("prompts") or {}).items():
         if not isinstance(prompt, str | None):
             raise ValueError(f"{file}: the prompt {name!r} must be a text, got {prompt!r}")
         if prompt or name not in ("query", "document") or name == told.get("default_prompt_name"):

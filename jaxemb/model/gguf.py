@@ -94,9 +94,9 @@ def load(
         params = checkpoint.from_foreign(tensors, keys, like, unused=() if head else ("output.weight",))
         spec = Spec(
             backbone=config,
-            pooling=pooling or _pooling(metadata, config.model_type),
+            pooling=_pooling(metadata, config.model_type) if pooling is None else pooling,
             normalize=normalize,
-            max_length=max_length or config.max_position_embeddings,
+            max_length=config.max_position_embeddings if max_length is None else max_length,
         )
         return make(spec, params, tokenizer, dtype=dtype)
     except ValueError as error:

@@ -6,7 +6,6 @@ A pair may also stand in a sentence-transformers folder, under a module `CLIPMod
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +19,7 @@ from jaxemb.data import preprocessing
 from jaxemb.data.preprocessing import Preprocessing
 from jaxemb.data.tokenize import Tokenizer
 from jaxemb.encode import image
-from jaxemb.model import modules, settings
+from jaxemb.model import modules, settings, transformer
 from jaxemb.model.folder import resolved
 from jaxemb.model.images import ImageModel, ImageSpec, TextImage, make_images
 from jaxemb.model.spec import Spec, make
@@ -43,26 +42,19 @@ def _read(folder: Path) -> Read:
     file = folder / "config.json"
     told = settings.read(file)
     try:
-        family = image.image_family_named(told.get("model_type"))
+        family = image.image_family_named(told.get("model_type", ""))
         config = family.parse(told)
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
-    tensors = _named(checkpoint.read_weights(folder), family.prefix)
+    tensors = checkpoint.without_prefix(checkpoint.read_weights(folder), family.prefix)
     shapes = jax.eval_shape(family.build(config).init, jax.random.key(0))
-    unused = [name for name in tensors if any(fnmatchcase(name, pattern) for pattern in family.unused)]
-    params = checkpoint.from_foreign(tensors, family.keys(config), shapes, unused=unused)
+    params = checkpoint.from_foreign(tensors, family.keys(config), shapes, unused=family.unused)
     return Read(family, config, params, _preprocessing(folder, family.processor))
-
-
-def _named(tensors: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    """Names without what a checkpoint saved with a classifier puts before those of its body."""
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
 
 
 def _preprocessing(folder: Path, kind: str) -> Preprocessing:
     """What the newer file says, where it speaks of images; else the older one."""
-    both = settings.read(folder / PROCESSOR, {})
-    newer = isinstance(both, dict) and "image_processor" in both
+    newer = "image_processor" in settings.read(folder / PROCESSOR, {})
     file = folder / (PROCESSOR if newer else PREPROCESSOR)
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such file; it says what is done to images, and a model needs it")
@@ -101,15 +93,13 @@ def load_text_images(source: Path | str, *, dtype: DTypeLike = jnp.float32) -> T
     read = _read(folder)
     if type(read.config) in image.TOWERS:
         raise ValueError(f"{folder}: holds one tower, {read.family.names[0]}; read it with load_images")
-    tokenizer = Tokenizer.load(folder / "tokenizer.json")
+    tokenizer = transformer.read_tokenizer(folder)
     config = _padded_by(read.config, tokenizer)
-    most = config.text_config.max_position_embeddings
-    length = settings.read(folder / "tokenizer_config.json", {}).get("model_max_length")
     spec = Spec(
         backbone=config.text_config,
         pooling=None,
         normalize=True,  # both families compare by the cosine alone
-        max_length=min(int(length), most) if length else most,  # a tokenizer without a limit says 1e30
+        max_length=transformer.longest(folder, config.text_config.max_position_embeddings),
     )
     text = make(spec, read.params["text"], tokenizer, dtype=dtype)
     seen = ImageSpec(backbone=config.vision_config, normalize=True)
@@ -122,7 +112,10 @@ def _padded_by(config: Any, tokenizer: Tokenizer) -> Any:
     """The shapes of a pair whose texts are filled up with the tokenizer's own token, where the family fills them."""
     if not hasattr(config.text_config, "pad_token_id") or "pad_token" not in tokenizer.special:
         return config
-    pad = tokenizer.vocabulary[tokenizer.special["pad_token"]]
+    token = tokenizer.special["pad_token"]
+    pad = tokenizer.vocabulary.get(token)
+    if pad is None:
+        raise ValueError(f"texts are filled up with {token!r}, which is no token of the tokenizer")
     return replace(config, text_config=replace(config.text_config, pad_token_id=pad))
 
 
@@ -203,7 +196,7 @@ def _write(
 ) -> None:
     told = {**files, PREPROCESSOR: preprocessing.describe(how)}
     written = {name: json.dumps(content, indent=2) + "\n" for name, content in told.items()} | dict(texts or {})
-    with atomic.folder(folder, replaces="config.json") as partial:
+    with atomic.folder(folder, replaces=PREPROCESSOR) as partial:
         for name, content in written.items():
             (partial / name).write_text(content, encoding="utf-8")
         checkpoint.write_tensors(tensors, partial / checkpoint.WEIGHTS)

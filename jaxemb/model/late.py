@@ -19,7 +19,7 @@ from jaxtyping import Array, DTypeLike, Float, Int
 
 from jaxemb import encode as encoders
 from jaxemb import progress
-from jaxemb.data.tokenize import Tokenizer, bucket, pad
+from jaxemb.data.tokenize import Tokenizer, bucket, check_texts, pad
 from jaxemb.model.spec import after, sizes_after
 from jaxemb.types import Backbone, Params, Tokens
 
@@ -135,23 +135,37 @@ class Row(NamedTuple):
     scored: Int[np.ndarray, " t"]
 
 
+class _Reading(NamedTuple):
+    """How texts of a side become tokens: cut by `tokenizer`, filled up with `filler`; `skipped` ids are not scored."""
+
+    tokenizer: Tokenizer
+    filler: int
+    skipped: tuple[int, ...]
+
+
+@functools.lru_cache(maxsize=16)  # to copy a tokenizer takes longer than to encode a query
+def _reading(tokenizer: Tokenizer, longest: int, filler: str | None, skipped: tuple[str, ...]) -> _Reading:
+    known = tokenizer.vocabulary
+    limited = tokenizer.limited(longest, add_special=True)
+    token = 0 if filler is None else known[filler]  # nothing is filled up then
+    return _Reading(limited, token, tuple(known[token] for token in skipped if token in known))
+
+
 def _rows(late: LateModel, texts: Sequence[str], side: Side, report: Callable[[str], None]) -> list[Row]:
-    spec, vocabulary = late.spec, late.tokenizer.vocabulary
-    longest = _longest(spec, side)
-    found, truncated, _ = late.tokenizer.limited(longest, add_special=True).ids(texts)
+    spec, longest = late.spec, _longest(late.spec, side)
+    expansion = spec.expansion if side == "query" else None
+    skipped = spec.skipped if side in spec.skipping else ()
+    reading = _reading(late.tokenizer, longest, None if expansion is None else expansion.token, skipped)
+    found, truncated, _ = reading.tokenizer.ids(texts)
     if truncated.any():
         report(f"{int(truncated.sum())} of {len(texts)} texts were longer than {longest} tokens and lost their end")
-    skipped = [vocabulary[token] for token in spec.skipped if token in vocabulary] if side in spec.skipping else []
-    expansion = spec.expansion if side == "query" else None
     rows = []
     for ids in found:
         more = 0 if expansion is None else max(0, expansion.length - len(ids))
-        added = [vocabulary[expansion.token]] * more if expansion is not None else []
-        seen = np.concatenate(
-            [np.ones(len(ids), np.int32), np.full(more, bool(expansion and expansion.attend), np.int32)]
-        )
-        ids = np.concatenate([ids, np.array(added, np.int32)])
-        rows.append(Row(ids, seen, (~np.isin(ids, skipped)).astype(np.int32)))
+        attend = expansion is not None and expansion.attend
+        seen = np.concatenate([np.ones(len(ids), np.int32), np.full(more, attend, np.int32)])
+        ids = np.concatenate([ids, np.full(more, reading.filler, np.int32)])
+        rows.append(Row(ids, seen, (~np.isin(ids, reading.skipped)).astype(np.int32)))
     return rows
 
 
@@ -184,6 +198,7 @@ def encode_late(
     if side not in ("query", "document"):
         raise ValueError(f"encode_late: side must be 'query' or 'document', got {side!r}")
     texts = list(texts)
+    check_texts(texts)  # before a prompt is put before what is none
     before = late.spec.prompts.get(side, "") if prefix is None else prefix
     rows = _rows(late, [before + text for text in texts] if before else texts, side, report)
     vectors: list[Any] = [None] * len(rows)

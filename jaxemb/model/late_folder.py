@@ -5,7 +5,7 @@ translated as that release does; the former is written.
 """
 
 import string
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from jaxemb.model.modules import TOKEN, Listed
 
 PREFIXES = {"query_prefix": "query", "document_prefix": "document"}
 """PyLate's keys for what goes before a text, and the side of each."""
-FLAGS = ("do_query_expansion", "attend_to_expansion_tokens")
+FLAGS = {"do_query_expansion": True, "attend_to_expansion_tokens": False}
+"""And for what it does with queries, with what it takes where a folder does not say."""
 PYLATE = (*PREFIXES, *FLAGS, "query_length", "document_length", "skiplist_words")
 """What only PyLate says in the settings of the whole model."""
 LENGTH = 32
@@ -54,13 +55,13 @@ def load_late(source: Path | str, *, dtype: DTypeLike = jnp.float32) -> LateMode
     steps = _steps(folder, rows)
     body = transformer.read(rows[0].folder, late=True)
     by_pylate = use.get("model_type") != "MultiVectorEncoder"
-    told = {**_translated(use), **body.told} if by_pylate else body.told
+    told = {**_translated(file, use), **body.told} if by_pylate else body.told
     tokenizer = body.tokenizer
     prompts = folders.prompts(file, use)
     if by_pylate:
         prompts |= _prefixed(use, prompts)
         tokenizer = _marked(tokenizer, [use.get(key) or "" for key in PREFIXES])
-    skipped, skipping = _skipped(rows, use, by_pylate)
+    skipped, skipping = _skipped(file, rows, use, by_pylate)
     normalize = by_pylate or rows[-1].kind == "Normalize"
     read = [modules.read(row, TOKEN) for row in steps]
     expansion = _expansion(folder, told.get("query_expansion"), tokenizer)
@@ -73,8 +74,8 @@ def load_late(source: Path | str, *, dtype: DTypeLike = jnp.float32) -> LateMode
         modules=tuple(config for config, _ in read),
         normalize=normalize,
         max_length=body.max_length,
-        query_length=told.get("query_length"),
-        document_length=told.get("document_length"),
+        query_length=_length(folder, told, "query_length"),
+        document_length=_length(folder, told, "document_length"),
         expansion=expansion,
         skipped=skipped,
         skipping=skipping,
@@ -82,6 +83,11 @@ def load_late(source: Path | str, *, dtype: DTypeLike = jnp.float32) -> LateMode
     )
     own = {f"module_{i}": learnt for i, (_, learnt) in enumerate(read) if learnt}
     return make_late(spec, {**body.params, **own}, tokenizer, dtype=dtype)
+
+
+def _length(folder: Path, told: Mapping[str, Any], key: str) -> int | None:
+    """The longest text of a side, where a folder says one."""
+    return None if told.get(key) is None else settings.number(folder, told, key)
 
 
 MASK = "MultiVectorMask"
@@ -105,13 +111,15 @@ def _steps(folder: Path, rows: list[Listed]) -> list[Listed]:
     return steps
 
 
-def _translated(use: Mapping[str, Any]) -> dict[str, Any]:
+def _translated(file: Path, use: Mapping[str, Any]) -> dict[str, Any]:
     """PyLate's settings as those of sentence-transformers' Transformer."""
-    if use.get("do_query_expansion") is False:
+    said = {name: value for name, value in use.items() if value is not None}
+    flags = {name: settings.truth(file, said, name, fallback) for name, fallback in FLAGS.items()}
+    if not flags["do_query_expansion"]:
         told: dict[str, Any] = {"query_length": use.get("query_length")}
     else:
         length = use.get("query_length") or LENGTH
-        attend = bool(use.get("attend_to_expansion_tokens"))
+        attend = flags["attend_to_expansion_tokens"]
         told = {"query_expansion": {"strategy": "fixed", "attend": attend, "length": length}}
     return {**told, "document_length": use.get("document_length")}
 
@@ -141,11 +149,12 @@ def _marked(tokenizer: Tokenizer, prefixes: list[str]) -> Tokenizer:
     return tokenizer.marked(tokens) if tokens else tokenizer
 
 
-def _skipped(rows: list[Listed], use: Mapping[str, Any], by_pylate: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _skipped(
+    file: Path, rows: list[Listed], use: Mapping[str, Any], by_pylate: bool
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Tokens that are not scored, and of which sides."""
     if by_pylate:
-        words = use.get("skiplist_words")
-        return tuple(string.punctuation if words is None else words), ("document",)
+        return _words(file, use, string.punctuation), ("document",)
     mask = next((row for row in rows if row.kind == MASK), None)
     if mask is None:
         return (), ("document",)
@@ -156,7 +165,15 @@ def _skipped(rows: list[Listed], use: Mapping[str, Any], by_pylate: bool) -> tup
         "keep_only_token_ids": (None,),
     }
     told = settings.checked(file, settings.read(file, {}), known)
-    return tuple(told.get("skiplist_words") or ()), tuple(told.get("skiplist_tasks", ["document"]))
+    return _words(file, told, ()), tuple(told.get("skiplist_tasks", ["document"]))
+
+
+def _words(file: Path, told: Mapping[str, Any], fallback: Sequence[str]) -> tuple[str, ...]:
+    words = told.get("skiplist_words")
+    words = list(fallback) if words is None else words
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise ValueError(f"{file}: skiplist_words must be a list of texts, got {words!r}")
+    return tuple(words)
 
 
 def _expansion(folder: Path, told: Any, tokenizer: Tokenizer) -> Expansion | None:

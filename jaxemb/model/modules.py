@@ -36,20 +36,35 @@ class Pooled(NamedTuple):
     size: int | None
 
 
+PACKAGES = ("sentence_transformers.", "pylate.")
+"""Whose classes are known; one of a folder's own code is another, whatever its name."""
+
+
 def listed(folder: Path) -> list[Listed]:
     """The modules of a folder, in order; the package of a class moved between generations, its name did not.
 
-    Raises: ValueError for a list that is no list, or a module that lies outside the folder.
+    Raises: ValueError for a list that is no list, and a module that lies outside the folder, is made by code that may
+      come with it, or takes arguments that are not known.
     """
     file = folder / "modules.json"
-    rows = settings.read(file)
-    for row in rows if isinstance(rows, list) else [rows]:
-        if not isinstance(row, dict) or not {"idx", "path", "type"} <= row.keys():
-            raise ValueError(f"{file}: a module needs idx, path and type, got {row}")
-        if not (folder / row["path"]).resolve().is_relative_to(folder.resolve()):
-            raise ValueError(f"{file}: a module's path must lie inside, got {row['path']!r}")
+    rows = settings.content(file)
+    if not isinstance(rows, list):
+        raise ValueError(f"{file}: wanted a list of modules, got {str(rows)[:60]!r}")
+    for row in rows:
+        _check_row(folder, file, row)
     rows = sorted(rows, key=lambda row: row["idx"])
     return [Listed(row["type"].rpartition(".")[2], folder / row["path"]) for row in rows]
+
+
+def _check_row(folder: Path, file: Path, row: Any) -> None:
+    kinds = {"idx": int, "path": str, "type": str}
+    if not isinstance(row, dict) or not all(isinstance(row.get(key), kind) for key, kind in kinds.items()):
+        raise ValueError(f"{file}: a module needs a number idx and texts path and type, got {row}")
+    settings.checked(file, row, {**dict.fromkeys(kinds, ()), "name": (), "kwargs": (None, [])})
+    if not row["type"].startswith(PACKAGES):
+        raise ValueError(f"{file}: a module's class must be of {' or '.join(PACKAGES)}, got {row['type']!r}")
+    if not (folder / row["path"]).resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"{file}: a module's path must lie inside, got {row['path']!r}")
 
 
 _FLAGS = {
@@ -84,7 +99,7 @@ def read_pooling(folder: Path) -> Pooled:
         names = tuple(told_names) if isinstance(told_names, list) else (told_names,)
     else:  # the library takes the mean where no flag is set
         names = tuple(name for flag, name in _FLAGS.items() if told.get(flag)) or ("mean",)
-    if not names or any(name not in encoders.POOLINGS for name in names):
+    if not names or any(not isinstance(name, str) or name not in encoders.POOLINGS for name in names):
         raise ValueError(f"{file}: pooling_mode must be one of {list(encoders.POOLINGS)}, or several, got {names}")
     size = "embedding_dimension" if "embedding_dimension" in told else "word_embedding_dimension"
     include_prompt = settings.truth(file, told, "include_prompt", True)

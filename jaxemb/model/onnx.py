@@ -16,7 +16,7 @@ from jaxemb import checkpoint
 from jaxemb.data.tokenize import Tokenizer
 from jaxemb.encode.family import Family
 from jaxemb.encode.text import head_names
-from jaxemb.model import cross_folder, settings
+from jaxemb.model import cross_folder, settings, transformer
 from jaxemb.model.cross import CrossModel, CrossSpec, make_cross
 from jaxemb.model.onnx_graph import Graph, read_graph
 from jaxemb.model.spec import Model, Spec, make
@@ -94,15 +94,13 @@ def _open(folder: Path, file: str, output: str, max_length: int | None) -> _Open
         raise ValueError(f"{folder / file}: wanted a model that gives {output}, got one of {', '.join(graph.outputs)}")
     config = _agreed(folder, settings.read(folder / "config.json", {}) or _shape(graph), graph)
     family, backbone = cross_folder.parsed(config)
-    tokenizer = Tokenizer.load(folder / "tokenizer.json")
-    told = settings.read(folder / "tokenizer_config.json", {}).get("model_max_length")
-    longest = min(int(max_length or told or family.longest(backbone)), family.longest(backbone))
-    return _Opened(graph, config, family, backbone, longest, tokenizer)
+    longest = transformer.longest(folder, family.longest(backbone)) if max_length is None else max_length
+    return _Opened(graph, config, family, backbone, longest, transformer.read_tokenizer(folder))
 
 
 def _states_params(opened: _Opened) -> Params:
     family, tensors = opened.family, opened.graph.tensors
-    bare = {name.removeprefix(family.prefix): tensor for name, tensor in tensors.items()}
+    bare = checkpoint.without_prefix(tensors, family.prefix)
     like = jax.eval_shape(family.backbone(opened.backbone).init, jax.random.key(0))
     return checkpoint.from_foreign(bare, family.keys(opened.backbone), like, unused=family.unused)
 

@@ -8,6 +8,7 @@ A text given outright goes before a prompt asked for by name, which goes before 
 - with neither, the model's default prompt is used, if it has one.
 """
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -42,6 +43,7 @@ def resolved(spec: Spec, prompt: str | None, prefix: str | None = None) -> str:
     return spec.prompts[name]
 
 
+@functools.lru_cache(maxsize=64)  # to look up what is special takes longer than to encode a query
 def tokens_of(tokenizer: Tokenizer, before: str) -> int:
     """How many tokens a text begins with for standing after `before`, the special ones in front included.
 

@@ -6,21 +6,33 @@ from pathlib import Path
 from typing import Any
 
 
-def read(file: Path, fallback: Any = None) -> Any:
-    """What a JSON file says.
+def content(file: Path) -> Any:
+    """What a JSON file holds.  Raises: FileNotFoundError; ValueError when it is not JSON."""
+    if not file.is_file():
+        raise FileNotFoundError(f"{file}: no such file; wanted a model folder")
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:  # bytes that are no UTF-8, or a text that is no JSON
+        raise ValueError(f"{file}: not JSON ({error})") from error
+
+
+def read(file: Path, fallback: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The names and values in a JSON file.
 
     Args:
       fallback: what a file that is not there says; None where it must be there.
-    Raises: FileNotFoundError; ValueError when it is not JSON.
+    Raises: FileNotFoundError; ValueError when it is not JSON, or holds something else.
     """
-    if not file.is_file():
-        if fallback is not None:
-            return fallback
-        raise FileNotFoundError(f"{file}: no such file; wanted a sentence-transformers model folder")
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{file}: not JSON ({error})") from error
+    if fallback is not None and not file.is_file():
+        return dict(fallback)
+    return mapping(file, content(file))
+
+
+def mapping(file: Path, told: Any) -> dict[str, Any]:
+    """`told`, which was read in `file`, if it is names and values.  Raises: ValueError for anything else."""
+    if not isinstance(told, dict):
+        raise ValueError(f"{file}: wanted names and values, got {str(told)[:60]!r}")
+    return told
 
 
 def checked(file: Path, told: Any, known: Mapping[str, tuple[Any, ...]]) -> dict[str, Any]:
@@ -31,8 +43,7 @@ def checked(file: Path, told: Any, known: Mapping[str, tuple[Any, ...]]) -> dict
       known: every key that may be there, with the values it may have; none listed allows all.
     Raises: ValueError that names the key, and wanted and got.
     """
-    if not isinstance(told, dict):
-        raise ValueError(f"{file}: wanted names and values, got {str(told)[:60]!r}")
+    told = mapping(file, told)
     for key, value in told.items():
         if key not in known:
             raise ValueError(f"{file}: unknown key {key!r}; known are {sorted(known)}")

@@ -39,8 +39,7 @@ KNOWN: dict[str, tuple[Any, ...]] = {
 
 def is_model2vec(folder: Path) -> bool:
     """Whether model2vec wrote a folder: its `config.json` says so, or says nothing but what model2vec does."""
-    told = settings.read(folder / "config.json", {})
-    if not isinstance(told, dict) or not told:
+    if not (told := settings.read(folder / "config.json", {})):
         return False
     return told.get("model_type") == "model2vec" or ("model_type" not in told and told.keys() <= KNOWN.keys())
 

@@ -1,5 +1,6 @@
 """The Transformer module of a sentence-transformers folder: architecture, weights, longest text, tokenizer."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +10,8 @@ import numpy as np
 from jaxemb import checkpoint
 from jaxemb import encode as encoders
 from jaxemb.data.tokenize import Tokenizer
+from jaxemb.encode.family import headed
+from jaxemb.encode.text import head_names
 from jaxemb.model import settings
 from jaxemb.types import Params
 
@@ -59,23 +62,55 @@ def read(folder: Path, *, late: bool = False) -> Transformer:
     file = folder / "config.json"
     config = settings.read(file)
     try:
-        family = encoders.family_named(config.get("model_type"))
+        family = encoders.family_named(config.get("model_type", ""))
         backbone = family.parse(config)
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
     told = _told(folder, late)
     shapes = jax.eval_shape(family.backbone(backbone).init, jax.random.key(0))
-    tensors = _unprefixed(checkpoint.read_weights(folder), family.prefix)
-    params = checkpoint.from_foreign(tensors, family.keys(backbone), shapes, unused=family.unused)
-    tokenizer = Tokenizer.load(folder / "tokenizer.json")
-    side = settings.read(folder / "tokenizer_config.json", {}).get("truncation_side") or "right"
+    tensors = checkpoint.without_prefix(headed(checkpoint.read_weights(folder), family), family.prefix)
+    unused = (*family.unused, *head_names.unused_without_words(config))
+    params = checkpoint.from_foreign(tensors, family.keys(backbone), shapes, unused=unused)
+    length = longest(folder, family.longest(backbone), told)
+    return Transformer(backbone, params, length, read_tokenizer(folder, told), told)
+
+
+TOKENS = "tokenizer_config.json"
+"""The file of how a tokenizer is used."""
+
+
+def read_tokenizer(folder: Path, told: Mapping[str, Any] | None = None) -> Tokenizer:
+    """A folder's tokenizer.
+
+    Args:
+      told: what the module's settings say, if there are any.
+    Raises: FileNotFoundError; ValueError for one that cuts the start of a text, or one that tells upper from lower case
+      where the settings say that it does not.
+    """
+    side = settings.read(folder / TOKENS, {}).get("truncation_side") or "right"
     if side != "right":
-        raise ValueError(f"{folder / 'tokenizer_config.json'}: truncation_side must be 'right', got {side!r}")
-    if told.get("do_lower_case"):
+        raise ValueError(f"{folder / TOKENS}: truncation_side must be 'right', got {side!r}")
+    tokenizer = Tokenizer.load(folder / "tokenizer.json")
+    if told and told.get("do_lower_case"):
         upper, lower = tokenizer.ids(["A B C Xyz", "a b c xyz"]).rows
         if not np.array_equal(upper, lower):
             raise ValueError(f"{folder}: do_lower_case is true, but the tokenizer tells upper from lower case")
-    return Transformer(backbone, params, _longest(folder, told, family.longest(backbone)), tokenizer, told)
+    return tokenizer
+
+
+def longest(folder: Path, positions: int, told: Mapping[str, Any] | None = None) -> int:
+    """The longest text: by the module's settings, else the tokenizer's, but never above the positions.
+
+    Raises: ValueError for a length that is no number above 0.
+    """
+    if told and told.get("max_seq_length") is not None:
+        return min(settings.number(folder / "sentence_bert_config.json", told, "max_seq_length"), positions)
+    length = settings.read(folder / TOKENS, {}).get("model_max_length")
+    if length is None:
+        return positions
+    if not isinstance(length, int | float) or not length >= 1:
+        raise ValueError(f"{folder / TOKENS}: model_max_length must be a number above 0, got {length!r}")
+    return int(min(length, positions))  # a tokenizer without a limit says 1e30
 
 
 def _told(folder: Path, late: bool) -> dict[str, Any]:
@@ -83,19 +118,6 @@ def _told(folder: Path, late: bool) -> dict[str, Any]:
     file = next((file for file in there if file.is_file()), there[0])
     known = KNOWN | dict.fromkeys(LATE, () if late else (None,))
     return settings.checked(file, settings.read(file, {}), known)
-
-
-def _longest(folder: Path, told: dict[str, Any], positions: int) -> int:
-    """The longest text: by the module's settings, else the tokenizer's, but never above the positions."""
-    length = told.get("max_seq_length") or settings.read(folder / "tokenizer_config.json", {}).get("model_max_length")
-    return min(int(length), positions) if length else positions  # a tokenizer without a limit says 1e30
-
-
-def _unprefixed(tensors: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    """Names without what a checkpoint saved with a head puts before those of its body."""
-    if not prefix or not any(name.startswith(prefix) for name in tensors):
-        return tensors
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
 
 
 def files(backbone: Any, max_length: int | None, tokenizer: Tokenizer) -> dict[str, dict[str, Any]]:

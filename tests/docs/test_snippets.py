@@ -9,7 +9,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "docs" / "pages"
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-ELSEWHERE = {"index": "indexes", "recipes": "recipes/static_student"}  # folders whose page has another name
+# Folders whose page has another name.
+ELSEWHERE = {"commands": "command_line", "index": "indexes", "recipes": "recipes/static_student"}
 
 
 def blocks(page):

@@ -40,7 +40,7 @@ def test_a_prompt_left_out_keeps_its_places():
 
 
 @pytest.mark.parametrize(
-    "pooling", [encode.mean, encode.maximum, encode.last, encode.mean_sqrt_length, encode.weighted_mean]
+    "pooling", [encode.mean, encode.cls, encode.maximum, encode.last, encode.mean_sqrt_length, encode.weighted_mean]
 )
 def test_a_text_without_tokens_is_zero(pooling):
     np.testing.assert_array_equal(pooling(STATES, jnp.zeros_like(MASK)), np.zeros((2, 2)))
@@ -60,6 +60,15 @@ def test_the_unknown_token_is_left_out_and_not_counted():
     params = encode.from_table(jnp.array([[1.0, 0.0], [0.0, 2.0], [4.0, 4.0]]))
     tokens = Tokens(jnp.array([[0, 1, 2], [1, 1, 0]]), jnp.array([[1, 1, 1], [1, 1, 0]]))
     np.testing.assert_allclose(encoder.apply(params, tokens), [[2.5, 2.0], [0.0, 0.0]])
+
+
+def test_static_leaves_out_what_pooling_does_not_count():
+    encoder = encode.static(encode.StaticConfig(vocab_size=3, hidden_size=2))
+    params = encode.from_table(jnp.array([[1.0, 0.0], [0.0, 2.0], [4.0, 4.0]]))
+    tokens = Tokens(jnp.array([[2, 1, 0, 1]]), jnp.ones((1, 4), jnp.int32), counted=jnp.array([[0, 1, 1, 1]]))
+    np.testing.assert_allclose(encoder.apply(params, tokens), [[1 / 3, 4 / 3]], rtol=1e-6)
+    binary = encode.reading(encoder, encode.distinct)
+    np.testing.assert_allclose(binary.apply(params, tokens), [[0.5, 1.0]])
 
 
 def test_plain_folds_weights_and_keeps_what_stands_beside():

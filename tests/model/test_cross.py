@@ -185,8 +185,8 @@ def test_devices_share_the_rows(three):
 
 
 LISTED = [
-    {"idx": 0, "name": "0", "path": "", "type": "x.Transformer"},
-    {"idx": 1, "name": "1", "path": "1", "type": "x.Dense"},
+    {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+    {"idx": 1, "name": "1", "path": "1", "type": "sentence_transformers.models.Dense"},
 ]
 
 
@@ -247,6 +247,8 @@ def test_parts_that_do_not_fit_are_refused(three, change, message):
 def test_what_is_no_pair_and_what_cannot_be_ranked(one, three, as_users_call):
     with pytest.raises(TypeError, match="pair 1 is 'ab', wanted two texts"):
         cross.score(one, [("a", "b"), "ab"])
+    with pytest.raises(TypeError, match="pair 0 is 'ab', wanted two texts"):
+        cross.score(one, ["ab"], prefix="q ")  # which must not become 'q a' and 'b'
     with pytest.raises(TypeError, match="wanted a list of pairs, got one text, 'a b'"):
         cross.score(one, "a b")
     with pytest.raises(TypeError, match="wanted a list of documents, got one text, 'a b'"):

@@ -191,6 +191,21 @@ def test_a_pickle_is_refused_unopened(tmp_path):
         model.load(folder)
 
 
+HEADS = GOLDEN.parent / "heads"
+
+
+@pytest.mark.parametrize("name", sorted(folder.name for folder in HEADS.glob("*-words*")))
+def test_a_masked_language_model_is_read_without_its_head_and_a_classifier_is_not(tmp_path, name):
+    shutil.copytree(HEADS / name, tmp_path / "m")
+    shutil.copy(GOLDEN / "new" / "tokenizer.json", tmp_path / "m")
+    assert "head" not in model.load(tmp_path / "m", pooling="mean").params
+    file = tmp_path / "m" / "model.safetensors"
+    scores = {"classifier.weight": np.zeros((2, 16), np.float32)}
+    checkpoint.write_tensors({**checkpoint.read_tensors(file), **scores}, file)
+    with pytest.raises(ValueError, match=r"left over classifier\.weight"):
+        model.load(tmp_path / "m", pooling="mean")
+
+
 def test_modules_of_other_kinds_are_named(tmp_path):
     listed = [{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.CLIPModel"}]
     with pytest.raises(ValueError, match=r"got \['CLIPModel'\]"):

@@ -185,6 +185,12 @@ def test_the_file_s_pooling(told, wanted, tmp_path):
     assert model.load_gguf(file, pooling="max").spec.pooling == "max"
 
 
+@pytest.mark.parametrize("longest", [0, 65])
+def test_a_length_that_is_asked_for_is_never_another(tiny, longest):
+    with pytest.raises(ValueError, match=f"from 1 to the encoder's 64 positions, got {longest}"):
+        model.load_gguf(tiny[1], max_length=longest)
+
+
 def test_attention_is_causal_unless_the_file_says_otherwise(tiny, tmp_path):
     assert model.load_gguf(tiny[1]).spec.backbone.is_causal
     file = write(tmp_path / "b.gguf", weights()[1], shape={**SHAPE, "attention.causal": False})

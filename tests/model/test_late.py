@@ -129,6 +129,8 @@ def test_bad_input_is_named(late, as_users_call):
         model.encode_late(late, "a b", side="query")
     with pytest.raises(ValueError, match="side must be 'query' or 'document', got 'passage'"):
         model.encode_late(late, ["a"], side="passage")
+    with pytest.raises(TypeError, match="text 1 is float, wanted str"):
+        model.encode_late(late, ["a", 1.5], side="query", prefix="q ")
     spec = replace(late.spec, expansion=model.Expansion(token="[OWL]", length=5))
     with pytest.raises(ValueError, match=r"filled up with '\[OWL\]', which is no token"):
         model.make_late(spec, late.params, late.tokenizer)
@@ -148,6 +150,8 @@ def test_bad_input_is_named(late, as_users_call):
         ("2_MultiVectorMask/config.json", {"keep_only_token_ids": [3]}, "keep_only_token_ids must be one of"),
         ("sentence_bert_config.json", {"query_expansion": {"strategy": "owl", "length": 9}}, "strategy must be one of"),
         ("sentence_bert_config.json", {"query_expansion": {"strategy": "min"}}, "length must be a whole number"),
+        ("sentence_bert_config.json", {"document_length": "9"}, "document_length must be a whole number above 0"),
+        ("2_MultiVectorMask/config.json", {"skiplist_words": "ab"}, "skiplist_words must be a list of texts, got 'ab'"),
         ("3_Normalize/config.json", {"module_input_name": "sentence_embedding"}, "module_input_name must be one of"),
         ("1_Dense/config.json", {"in_features": 9}, r"linear.kernel: wanted shape \(9, 6\), got \(8, 6\)"),
     ],
@@ -164,7 +168,10 @@ def test_modules_of_other_kinds_are_named(tmp_path):
     shutil.copytree(GOLDEN / "late", tmp_path / "m")
     rows = json.loads((tmp_path / "m" / "modules.json").read_text())
     for kept, message in (
-        ([rows[0], rows[1], {**rows[2], "type": "a.HierarchicalTokenPooling"}], "got .*HierarchicalTokenPooling"),
+        (
+            [rows[0], rows[1], {**rows[2], "type": "pylate.models.HierarchicalTokenPooling"}],
+            "got .*HierarchicalTokenPooling",
+        ),
         ([rows[0], rows[1], rows[3]], "queries are filled up, but no MultiVectorMask module scores"),
     ):
         (tmp_path / "m" / "modules.json").write_text(json.dumps(kept))

@@ -26,6 +26,9 @@ ASKED = {
 """What each folder was asked for, and how we ask for it."""
 
 
+THEIRS = "sentence_transformers.models"
+
+
 def quiet(text: str) -> None:
     """Where a report goes that a test does not read."""
 
@@ -197,9 +200,30 @@ def test_broken_settings_are_refused_by_name(tmp_path, file, content, message):
 )
 def test_modules_in_an_impossible_order_are_named(tmp_path, kinds):
     places = {"Transformer": "", "Pooling": "1_Pooling", "Dense": "2_Dense"}
-    rows = [{"idx": i, "path": places.get(kind, kind), "type": f"a.b.{kind}"} for i, kind in enumerate(kinds)]
+    rows = [{"idx": i, "path": places.get(kind, kind), "type": f"{THEIRS}.{kind}"} for i, kind in enumerate(kinds)]
     with pytest.raises(ValueError, match=r"modules\.json: wanted Transformer and Pooling.*got"):
         model.load(changed(tmp_path, "modules.json", rows))
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"type": "custom_st.Transformer"}, "a module's class must be of sentence_transformers. or pylate., got 'cust"),
+        ({"kwargs": ["task"]}, r"kwargs must be one of \[None, \[\]\], got \['task'\]"),
+        ({"surprise": 1}, "unknown key 'surprise'"),
+        ({"idx": "0"}, "a module needs a number idx and texts path and type"),
+        ({"path": None}, "a module needs a number idx and texts path and type"),
+    ],
+)
+def test_rows_of_the_list_that_say_more_than_is_known_are_refused(tmp_path, row, message):
+    rows = json.loads((GOLDEN / "dense" / "modules.json").read_text())
+    with pytest.raises(ValueError, match=message):
+        model.load(changed(tmp_path, "modules.json", [{**rows[0], **row}, *rows[1:]]))
+
+
+def test_a_list_of_modules_that_is_no_list_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"modules\.json: wanted a list of modules, got"):
+        model.load(changed(tmp_path, "modules.json", "Transformer"))
 
 
 def test_a_pickle_of_a_module_is_refused_unopened(tmp_path):
@@ -221,7 +245,7 @@ def test_an_old_name_of_the_settings_file_and_a_module_outside(tmp_path):
     folder = changed(tmp_path, "sentence_bert_config.json", {"max_seq_length": 7})
     (folder / "sentence_bert_config.json").rename(folder / "sentence_roberta_config.json")
     assert model.load(folder).spec.max_length == 7
-    rows = [{"idx": 0, "path": "../elsewhere", "type": "Transformer"}]
+    rows = [{"idx": 0, "path": "../elsewhere", "type": f"{THEIRS}.Transformer"}]
     (folder / "modules.json").write_text(json.dumps(rows))
     with pytest.raises(ValueError, match=r"a module's path must lie inside, got '\.\./elsewhere'"):
         model.load(folder)

@@ -196,6 +196,8 @@ def test_facts_that_differ_are_refused(tmp_path, small):
     (place / "config.json").write_text(json.dumps({**config, "num_attention_heads": 2}))
     with pytest.raises(ValueError, match=r"config\.json: num_attention_heads is 2, but the graph has 4"):
         load_onnx_cross(place)
+    with pytest.raises(ValueError, match="from 1 to the encoder's 14 positions, got 15"):
+        load_onnx_cross(small, max_length=15)
 
 
 def test_what_is_no_onnx_file_is_named(tmp_path, small):

@@ -144,6 +144,11 @@ def test_broken_folders_are_refused_by_name(tmp_path, tensors, config, message):
         model.load(broken(tmp_path, tensors, config))
 
 
+def test_a_static_table_takes_no_pooling():
+    with pytest.raises(ValueError, match="averages by itself; pooling must be None, got 'cls'"):
+        model.load(GOLDEN / "plain", pooling="cls")
+
+
 def test_a_folder_is_told_by_its_settings(tmp_path):
     assert static.is_model2vec(GOLDEN / "plain")
     assert not static.is_model2vec(GOLDEN.parent / "bert" / "new")

@@ -10,7 +10,7 @@ from jaxtyping import Array, DTypeLike, Float, Int
 
 from jaxemb.encode.family import dense, norm, read
 from jaxemb.encode.functional import Functional, functional
-from jaxemb.encode.image.pairs import FIXED, IRRELEVANT, TextEmbeddings, inner, pair
+from jaxemb.encode.image.pairs import IRRELEVANT, TextEmbeddings, inner, pair
 from jaxemb.encode.image.patches import CLIP_BLOCKS, Block, Embeddings, check_squares, check_width, patched, patches
 from jaxemb.encode.image.tower import ImageFamily, Pair, Pixels, Tower, below
 from jaxemb.encode.layered import layered
@@ -100,8 +100,9 @@ def parse(config: Mapping[str, Any]) -> ClipConfig:
     def tower(name: str, shape: type[Any]) -> Any:
         size = config.get("projection_dim", 512)  # the towers' own is for towers that stand alone
         names = (f"clip_{name}_model",)
-        told = inner(config, f"{name}_config")
-        return read(told, shape, names=names, fixed=FIXED, irrelevant=IRRELEVANT, projection_dim=size)
+        early = f"{name}_config_dict"  # which stands in for the other, in the folders that have both
+        told = inner(config, f"{name}_config" if config.get(early) is None else early)
+        return read(told, shape, names=names, fixed={}, irrelevant=IRRELEVANT, projection_dim=size)
 
     return read(
         config,

@@ -58,7 +58,6 @@ class EfficientNetLiteConfig:
 
     width_coefficient: float = 1.0
     depth_coefficient: float = 1.0
-    image_size: int = 224
     num_channels: int = 3
     hidden_dim: int = 1280
     batch_norm_eps: float = 1e-3
@@ -69,14 +68,19 @@ class EfficientNetLiteConfig:
         return self.hidden_dim
 
 
+FIXED = {"hidden_act": "relu6"}
+# It reads images of any size; `preprocessor_config.json` says which.
+IRRELEVANT = {"image_size"}
+
+
 def parse(config: Mapping[str, Any]) -> EfficientNetLiteConfig:
     """Read a `config.json`.  Raises: ValueError for another model, by the key that says so."""
-    return read(config, EfficientNetLiteConfig, names=("efficientnet-lite",), fixed={"hidden_act": "relu6"})
+    return read(config, EfficientNetLiteConfig, names=("efficientnet-lite",), fixed=FIXED, irrelevant=IRRELEVANT)
 
 
 def describe(config: EfficientNetLiteConfig) -> dict[str, Any]:
     """The `config.json` of a shape.  No library but this one reads it."""
-    return {"model_type": "efficientnet-lite", "hidden_act": "relu6", **asdict(config)}
+    return {"model_type": "efficientnet-lite", **FIXED, **asdict(config)}
 
 
 def channels(wanted: int, width: float) -> int:

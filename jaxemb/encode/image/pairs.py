@@ -13,22 +13,13 @@ from jaxemb.encode.layers import Table
 from jaxemb.similarity import cosine
 from jaxemb.types import Params, Tokens
 
-FIXED = {"is_decoder": False, "add_cross_attention": False, "chunk_size_feed_forward": 0, "is_encoder_decoder": False}
-"""Keys of a tower's configuration that must have one value, because anything else is another model."""
-
-IRRELEVANT = {
-    "cross_attention_hidden_size", "dropout", "initializer_factor", "num_labels", "pruned_heads", "tf_legacy_loss",
-    "tie_encoder_decoder", "use_bfloat16",
-}  # fmt: skip
-"""Keys of training and bookkeeping that older releases wrote out, beside those that every family may have."""
+IRRELEVANT = {"dropout", "initializer_factor"}
+"""Keys of a tower's configuration that say how it was trained, beside those that every family may have."""
 
 
 def inner(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """One tower's configuration; `<name>_dict`, which some folders have beside it, stands in for it as it does there.
-
-    Raises: ValueError for what is no mapping.
-    """
-    told = config.get(name) if config.get(f"{name}_dict") is None else config[f"{name}_dict"]
+    """One tower's configuration.  Raises: ValueError for what is no mapping."""
+    told = config.get(name)
     if told is not None and not isinstance(told, Mapping):
         raise ValueError(f"{name} must be a mapping, got {told!r}")
     return told or {}

@@ -15,7 +15,7 @@ from jaxtyping import Array, DTypeLike, Float
 from jaxemb.encode.family import dense, norm, read
 from jaxemb.encode.functional import functional
 from jaxemb.encode.image.clip import TEXT_KEYS
-from jaxemb.encode.image.pairs import FIXED, IRRELEVANT, TextEmbeddings, inner, pair
+from jaxemb.encode.image.pairs import IRRELEVANT, TextEmbeddings, inner, pair
 from jaxemb.encode.image.patches import (
     CLIP_BLOCKS,
     SCALE,
@@ -107,14 +107,14 @@ def parse(config: Mapping[str, Any]) -> SiglipConfig:
 
     def tower(name: str, shape: type[Any], fixed: dict[str, Any]) -> Any:
         told = inner(config, f"{name}_config")
-        return read(told, shape, names=(f"siglip_{name}_model",), fixed=FIXED | fixed, irrelevant=IRRELEVANT)
+        return read(told, shape, names=(f"siglip_{name}_model",), fixed=fixed, irrelevant=IRRELEVANT)
 
     return read(
         config,
         SiglipConfig,
         names=("siglip",),
         fixed={},
-        irrelevant={"initializer_factor", "text_config_dict", "vision_config_dict"},
+        irrelevant={"initializer_factor"},
         text_config=tower("text", SiglipTextConfig, {}),
         vision_config=tower("vision", SiglipVisionConfig, {"vision_use_head": True}),
     )

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.nn import initializers
-from jaxtyping import Array, DTypeLike, Float, Int
+from jaxtyping import Array, Bool, DTypeLike, Float, Int
 
 from jaxemb.encode.small.extended import Layer
 from jaxemb.encode.small.learnt import LearntPooling
@@ -86,9 +86,9 @@ def scales(
 ) -> LearntPooling:
     """The multi-scale CNN: for every width the largest `activation(conv(x) + b)` over time, side by side.
 
-    Only windows that lie whole in the text count; a text shorter than a width has one, filled up with zeros.  A text
-    without tokens is the zero vector.  Vectors of `len(widths) * size`; params `{"2": {"kernel": [2, inputs, size],
-    "bias": [size]}, ...}`.
+    Only windows that lie whole in the text count, wherever it begins; a text shorter than a width has one, filled up
+    with zeros.  A text without tokens is the zero vector.  Vectors of `len(widths) * size`; params
+    `{"2": {"kernel": [2, inputs, size], "bias": [size]}, ...}`.
 
     Raises: ValueError for widths below one, or given twice.
     Source: Kim 2014, arXiv:1408.5882, sec. 2.
@@ -102,19 +102,26 @@ def scales(
 
     def apply(params: Params, states: Float[Array, "b t i"], mask: Int[Array, "b t"]) -> Float[Array, "b d"]:
         x = states * mask[:, :, None].astype(states.dtype)
-        length, place = mask.sum(axis=1)[:, None], jnp.arange(mask.shape[1])[None, :]
+        kept = mask > 0
 
         def largest(width: int) -> Float[Array, "b o"]:
             own = params[str(width)]
             out = activation(convolved(x, own["kernel"], 0, width - 1, dtype) + own["bias"][None, None, :])
-            whole = (place <= jnp.maximum(length - width, 0)) & (length > 0)
             lowest = jnp.asarray(jnp.finfo(out.dtype).min, out.dtype)
-            top = jnp.max(jnp.where(whole[:, :, None], out, lowest), axis=1)
-            return jnp.where(length > 0, top, jnp.zeros_like(top))
+            top = jnp.max(jnp.where(_fullest(kept, width)[:, :, None], out, lowest), axis=1)
+            return jnp.where(kept.any(axis=1)[:, None], top, jnp.zeros_like(top))
 
         return jnp.concatenate([largest(width) for width in widths], axis=-1)
 
     return LearntPooling(init, apply)
+
+
+def _fullest(kept: Bool[Array, "b t"], width: int) -> Bool[Array, "b t"]:
+    """Which places are those of tokens from which on a window of `width` holds as many tokens as any in the text."""
+    tokens = jnp.pad(kept.astype(jnp.int32), ((0, 0), (1, width - 1)))
+    total = jnp.cumsum(tokens, axis=1)
+    inside = jnp.where(kept, total[:, width:] - total[:, : kept.shape[1]], 0)
+    return kept & (inside == inside.max(axis=1, keepdims=True))
 
 
 def windows(

@@ -33,7 +33,6 @@ def pooled_by(backbone: Backbone, pooling: LearntPooling) -> Encoder:
         return beside(backbone.init(one), "pooling", pooling.init(other))
 
     def apply(params: Params, tokens: Tokens) -> Float[Array, "b d"]:
-        counted = tokens.mask if tokens.counted is None else tokens.counted
-        return pooling.apply(params["pooling"], backbone.apply(params, tokens), jnp.asarray(counted))
+        return pooling.apply(params["pooling"], backbone.apply(params, tokens), jnp.asarray(tokens.pooled))
 
     return Encoder(init, apply)

@@ -64,8 +64,7 @@ def _later(rows: Array, offset: int) -> Array:
 
 def _found(tokens: Tokens, grams: Grams) -> Iterator[tuple[int, _Found]]:
     """The grams of every layout with the number of its kind."""
-    ids, mask = jnp.asarray(tokens.ids), jnp.asarray(tokens.mask)
-    counted = mask if tokens.counted is None else jnp.asarray(tokens.counted)
+    ids, mask, counted = jnp.asarray(tokens.ids), jnp.asarray(tokens.mask), jnp.asarray(tokens.pooled)
     is_end = jnp.isin(ids, jnp.asarray(grams.ends, ids.dtype)).astype(ids.dtype)
     sentence = jnp.cumsum(is_end, axis=1) - is_end  # an end belongs to the sentence it ends
     for kind, layouts in enumerate(grams.kinds()):

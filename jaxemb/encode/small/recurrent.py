@@ -152,8 +152,7 @@ def ends(states: Float[Array, "b t d"], mask: Int[Array, "b t"]) -> Float[Array,
     if states.shape[-1] % 2:
         raise ValueError(f"ends: states of two directions have an even width, got {states.shape[-1]}")
     half = states.shape[-1] // 2
-    both = jnp.concatenate([last(states[..., :half], mask), cls(states[..., half:], mask)], axis=-1)
-    return jnp.where((mask > 0).any(axis=1)[:, None], both, jnp.zeros_like(both))
+    return jnp.concatenate([last(states[..., :half], mask), cls(states[..., half:], mask)], axis=-1)
 
 
 def keys(ours: str, theirs: str, *, layer: int = 0, bidirectional: bool = True) -> list[Entry]:

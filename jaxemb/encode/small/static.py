@@ -37,7 +37,7 @@ def static(config: StaticConfig) -> Encoder:
         return {"table": table, "weight": jnp.ones(config.vocab_size)}
 
     def apply(params: Params, tokens: Tokens) -> Float[Array, "b d"]:
-        kept = tokens.mask.astype(params["weight"].dtype)
+        kept = tokens.pooled.astype(params["weight"].dtype)
         if config.unknown is not None:
             kept = jnp.where(tokens.ids == config.unknown, jnp.zeros_like(kept), kept)
         weight = params["weight"][tokens.ids] * kept

@@ -53,11 +53,10 @@ def distinct(tokens: Tokens) -> Tokens:
     >>> print(distinct(Tokens(jnp.array([[7, 5, 7, 7]]), jnp.array([[1, 1, 1, 0]]))).counted)
     [[1 1 0 0]]
     """
-    ids, mask = jnp.asarray(tokens.ids), jnp.asarray(tokens.mask)
-    kept = (mask if tokens.counted is None else jnp.asarray(tokens.counted)) > 0
+    ids, kept = jnp.asarray(tokens.ids), jnp.asarray(tokens.pooled) > 0
     told = jnp.where(kept, ids, -1)
     order = jnp.argsort(told, axis=1, stable=True)
     ordered = jnp.take_along_axis(told, order, axis=1)
     new = jnp.concatenate([jnp.ones_like(kept[:, :1]), ordered[:, 1:] != ordered[:, :-1]], axis=1)
     first = jnp.take_along_axis(new, jnp.argsort(order, axis=1), axis=1) & kept
-    return tokens._replace(counted=first.astype(mask.dtype))
+    return tokens._replace(counted=first.astype(jnp.int32))

@@ -38,13 +38,8 @@ class BertConfig:
             raise ValueError(f"hidden_act {self.hidden_act!r} is unknown; there is {', '.join(ACTIVATIONS)}")
 
 
-# Keys that must have one value here, because anything else is another model.
-FIXED = {
-    "position_embedding_type": "absolute",
-    "is_decoder": False,
-    "add_cross_attention": False,
-    "chunk_size_feed_forward": 0,
-}
+# Anything else is another model.
+FIXED = {"position_embedding_type": "absolute"}
 # The next-sentence head, on which no token state depends.
 IRRELEVANT = {
     "directionality", "pooler_fc_size", "pooler_num_attention_heads", "pooler_num_fc_layers", "pooler_size_per_head",

@@ -1,6 +1,7 @@
 """What decoders share, and others with rotary positions: grouped-query attention and gated feed-forward layers."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +14,12 @@ from jaxemb.types import Backbone, Params, Tokens
 
 UNBOUNDED = np.iinfo(np.int32).max
 """A reach that no text is longer than."""
+
+
+def check_direction(key: str, told: Any) -> None:
+    """Raises: ValueError unless a key that says who sees whom is true or false: nothing else is taken for either."""
+    if not isinstance(told, bool):
+        raise ValueError(f"{key} must be true or false, got {told!r}")
 
 
 def visible(t: int, reach: Int[Array, ""], *, causal: bool) -> Bool[Array, "t t"]:

@@ -50,14 +50,13 @@ class DistilBertConfig:
         )
 
 
-FIXED = {"chunk_size_feed_forward": 0}
 # Dropout, heads, and how the position table began: a checkpoint has it as it ended.
 IRRELEVANT = {"dropout", "qa_dropout", "seq_classif_dropout", "sinusoidal_pos_embds", "tie_weights_"}
 
 
 def parse(config: Mapping[str, Any]) -> DistilBertConfig:
     """Read a `config.json`.  Raises: ValueError for another model, by the key that says so."""
-    return read(config, DistilBertConfig, names=("distilbert",), fixed=FIXED, irrelevant=IRRELEVANT)
+    return read(config, DistilBertConfig, names=("distilbert",), fixed={}, irrelevant=IRRELEVANT)
 
 
 def describe(config: DistilBertConfig) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from jaxemb.encode.layered import layered
 from jaxemb.encode.layers import ACTIVATIONS, RMSNorm
 from jaxemb.encode.stack import stack
 from jaxemb.encode.text import rope
-from jaxemb.encode.text.decoder import UNBOUNDED, Attention, Embeddings, Gated, visible
+from jaxemb.encode.text.decoder import UNBOUNDED, Attention, Embeddings, Gated, check_direction, visible
 from jaxemb.encode.text.llama import FULL, SLIDING, UNUSED, check_layers, head_norms
 from jaxemb.encode.text.rope import Rope
 from jaxemb.types import Backbone, Entry, Params, Tokens
@@ -61,8 +61,9 @@ class Gemma3Config:
             raise ValueError(f"head_dim must be even, got {self.head_dim}")
         if self.hidden_activation not in ACTIVATIONS:
             raise ValueError(f"hidden_activation {self.hidden_activation!r} is unknown: {', '.join(ACTIVATIONS)}")
-        if self.sliding_window < 1:
+        if self.sliding_window is None or self.sliding_window < 1:
             raise ValueError(f"sliding_window must be 1 or more, got {self.sliding_window}")
+        check_direction("use_bidirectional_attention", self.use_bidirectional_attention)
         check_layers(self.layer_types, self.num_hidden_layers)
 
     @property
@@ -75,14 +76,16 @@ class Gemma3Config:
 # Keys that must have one value here, because anything else is another model.  `is_causal` is none of Gemma's own keys:
 # false would be a bidirectional model with another window, so `use_bidirectional_attention` alone is to say it.
 FIXED = {"is_causal": True, "attn_logit_softcapping": None, "final_logit_softcapping": None}
+# Null means what leaving the key out means, but for these, where the reference takes it for something else.
+NULL_IS_SAID = ("is_causal", "sliding_window")
 IRRELEVANT = {"_sliding_window_pattern", "cache_implementation", "rope_scaling", "rope_theta", "sliding_window_pattern"}
 
 
 def parse(config: Mapping[str, Any]) -> Gemma3Config:
     """Read a `config.json`.  Raises: ValueError for another model, by the key that says so."""
-    told = {key: value for key, value in config.items() if value is not None}
+    told = {key: value for key, value in config.items() if value is not None or key in NULL_IS_SAID}
     layers = told.get("num_hidden_layers", Gemma3Config.num_hidden_layers)
-    every = told.get("sliding_window_pattern", told.get("_sliding_window_pattern", 6))
+    every = told.get("sliding_window_pattern", 6)  # the reference writes it with an underscore, and reads it without
     kinds = told.get("layer_types") or [FULL if (i + 1) % every == 0 else SLIDING for i in range(layers)]
     positions = told.get("max_position_embeddings", Gemma3Config.max_position_embeddings)
     wide, local = _ropes(told, positions)

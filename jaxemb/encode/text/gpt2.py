@@ -13,6 +13,7 @@ from jaxemb.encode.functional import functional
 from jaxemb.encode.layered import layered
 from jaxemb.encode.layers import ACTIVATIONS, Dense, LayerNorm, Table, attention, causal, heads, merged
 from jaxemb.encode.stack import stack
+from jaxemb.encode.text.decoder import check_direction
 from jaxemb.types import Backbone, Entry, Params, Tokens
 
 
@@ -40,6 +41,7 @@ class GPT2Config:
             raise ValueError(f"n_embd {self.n_embd} is no multiple of {self.n_head} heads")
         if self.activation_function not in ACTIVATIONS:
             raise ValueError(f"activation_function {self.activation_function!r} is unknown: {', '.join(ACTIVATIONS)}")
+        check_direction("is_causal", self.is_causal)
 
     @property
     def hidden_size(self) -> int:
@@ -56,7 +58,6 @@ class GPT2Config:
 FIXED = {
     "scale_attn_weights": True,
     "scale_attn_by_inverse_layer_idx": False,
-    "add_cross_attention": False,
     "use_bidirectional_attention": False,  # no GPT-2 reads it: `is_causal` says the same, and is read
 }
 # Dropout, a head on top, the order of rounding, and a second name for `n_positions`.
@@ -159,7 +160,7 @@ KEYS: list[Entry] = [
 ]
 """Every weight of ours and the Hugging Face names it comes from."""
 
-UNUSED = ("lm_head.weight", *(f"h.{layer}.attn.{name}" for layer in range(128) for name in ("bias", "masked_bias")))
+UNUSED = ("lm_head.weight", "h.*.attn.bias", "h.*.attn.masked_bias")
 """Foreign weights that no token state depends on: what guesses the next token, and older files' masks."""
 
 GPT2 = Family(

@@ -174,6 +174,15 @@ def unused_beside_head(family: Family) -> tuple[str, ...]:
     return (*(family.prefix + name for name in family.unused), *_NEXT_SENTENCE)
 
 
+def unused_without_words(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Foreign names that a masked language model has beside its body's, on which no token state depends."""
+    if (kind := config.get("model_type", "")) not in WORD_SCORERS:
+        return ()
+    told = WORD_SCORERS[kind](config)
+    layers = [f"{told[layer]}.{part}" for layer in ("dense", "norm", "decoder") for part in ("weight", "bias")]
+    return (*layers, *([told["bias"]] if told["bias"] else []), *told.get("also", ()), *_NEXT_SENTENCE)
+
+
 _NEXT_SENTENCE = ("cls.seq_relationship.weight", "cls.seq_relationship.bias")
 
 

@@ -18,7 +18,7 @@ from jaxemb.encode.layered import layered
 from jaxemb.encode.layers import ACTIVATIONS, RMSNorm
 from jaxemb.encode.stack import stack
 from jaxemb.encode.text import rope
-from jaxemb.encode.text.decoder import UNBOUNDED, Attention, Embeddings, Gated, visible
+from jaxemb.encode.text.decoder import UNBOUNDED, Attention, Embeddings, Gated, check_direction, visible
 from jaxemb.encode.text.rope import Rope
 from jaxemb.types import Backbone, Entry
 
@@ -65,6 +65,7 @@ class LlamaConfig:
             raise ValueError(f"hidden_act {self.hidden_act!r} is unknown; there is {', '.join(ACTIVATIONS)}")
         if self.sliding_window is not None and self.sliding_window < 1:
             raise ValueError(f"sliding_window must be 1 or more, got {self.sliding_window}")
+        check_direction("is_causal", self.is_causal)
         if self.layer_types:
             check_layers(self.layer_types, self.num_hidden_layers)
             if SLIDING in self.layer_types and self.sliding_window is None:
@@ -133,8 +134,8 @@ def parse(config: Mapping[str, Any]) -> LlamaConfig:
     name = config.get("model_type", "llama")
     if name not in NAMES:
         raise ValueError(f"llama config: model_type must be one of {list(NAMES)}, got {name!r}")
-    # Null means what leaving the key out means, but for these two: no window, and as many groups as heads.
-    nullable = ("sliding_window", "num_key_value_heads")
+    # Null means what leaving the key out means, but for these: no window, as many groups as heads, and a refusal.
+    nullable = ("sliding_window", "num_key_value_heads", "is_causal")
     told = {**DEFAULTS[name], **{key: told for key, told in config.items() if told is not None or key in nullable}}
     heads, width, layers, positions = (told.get(key, getattr(LlamaConfig, key)) for key in _SIZES)
     derived = {

@@ -54,7 +54,7 @@ class MPNetConfig:
         return BertConfig(**asdict(self), type_vocab_size=0)
 
 
-FIXED = {"relative_attention_num_buckets": BUCKETS, "pad_token_id": PAD, "chunk_size_feed_forward": 0}
+FIXED = {"relative_attention_num_buckets": BUCKETS, "pad_token_id": PAD}
 
 
 def parse(config: Mapping[str, Any]) -> MPNetConfig:

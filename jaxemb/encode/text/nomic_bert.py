@@ -253,5 +253,6 @@ NOMIC_BERT = Family(
     backbone=nomic_bert,
     keys=lambda config: KEYS,
     prefix="nomic_bert.",
+    former=("bert.",),
     unused=("pooler.dense.weight", "pooler.dense.bias"),
 )

@@ -110,9 +110,7 @@ def test_a_text_of_clip_is_read_in_one_direction_and_one_of_siglip_in_both():
         (image.clip_text(image.ClipTextConfig(**shared, eos_token_id=7, projection_dim=4)), True),
         (image.siglip_text(image.SiglipTextConfig(**shared)), False),
     ):
-        params = jax.tree.map(
-            lambda leaf: leaf * 20, jax.jit(tower.init)(jax.random.key(0))
-        )  # so that attention is not even
+        params = fresh(tower)
         hidden = jax.jit(tower.hidden)
         changed = np.asarray(hidden(params, one)) != np.asarray(hidden(params, other))
         assert changed[-1, 0, :2].any() != causal
@@ -183,6 +181,7 @@ def test_towers_and_families_by_shape():
         ("clip", {"text_config": [1]}, r"text_config must be a mapping, got \[1\]"),
         ("clip", {"vision_config": {"model_type": "dinov2"}}, "must be one of .*clip_vision_model.*, got 'dinov2'"),
         ("siglip", {"vision_config": {"vision_use_head": False}}, "vision_use_head must be True, got False"),
+        ("siglip", {"text_config_dict": {"hidden_size": 16}}, r"unknown keys \['text_config_dict'\]"),  # CLIP's alone
         ("siglip", {"text_config": {"projection_size": 5}}, "vectors of one size, got 5 for texts and 768"),
     ],
 )

@@ -101,6 +101,19 @@ def test_a_wider_window_than_the_text_is_filled_up():
     np.testing.assert_array_equal(pooling.apply(params, STATES, NONE), [[0.0], [0.0]])
 
 
+def test_windows_of_a_text_begin_after_a_prompt_that_is_left_out():
+    encoder = encode.pooled_by(encode.words(5, 1), encode.scales(1, 1, (2, 3), activation=lambda x: x))
+    params = {"embeddings": {"tokens": {"table": jnp.array([[9.0], [1.0], [2.0], [4.0], [50.0]])}}}
+    sums = {"kernel": jnp.ones((2, 1, 1)), "bias": jnp.array([0.5])}
+    params["pooling"] = {"2": sums, "3": {"kernel": jnp.array([[[1.0]], [[1.0]], [[-9.0]]]), "bias": jnp.zeros(1)}}
+    prompted = Tokens(
+        jnp.array([[4, 4, 1, 2, 3, 0], [4, 4, 2, 0, 0, 0]]),
+        jnp.array([[1, 1, 1, 1, 1, 0], [1, 1, 1, 0, 0, 0]]),
+        counted=jnp.array([[0, 0, 1, 1, 1, 0], [0, 0, 1, 0, 0, 0]]),
+    )
+    np.testing.assert_allclose(encoder.apply(params, prompted), [[6.5, 3.0 - 36.0], [2.5, 2.0]])
+
+
 def test_residual_layers_add_their_input():
     kernel = {"kernel": jnp.array([[[1.0, 0.0], [0.0, 2.0]]]), "bias": jnp.array([0.5, 0.25])}
     layer = encode.convolution(2, 2, 1, residual=True, activation=lambda x: x)

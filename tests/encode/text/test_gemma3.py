@@ -85,6 +85,7 @@ def test_embedding_gemma_sees_256_places_to_either_side():
 def test_layers_left_out_are_five_local_and_one_global():
     told = {key: value for key, value in EMBEDDING_GEMMA.items() if key != "layer_types"}
     assert gemma3.parse(told) == gemma3.parse(EMBEDDING_GEMMA)
+    assert gemma3.parse({**told, "_sliding_window_pattern": 2}).layer_types == gemma3.parse(told).layer_types
     every_second = gemma3.parse({**told, "sliding_window_pattern": 2})
     assert every_second.layer_types == ("sliding_attention", "full_attention") * 12
 
@@ -109,6 +110,9 @@ def test_flipping_the_flag_changes_early_tokens():
     [
         ({"surprise": 1}, r"unknown keys \['surprise'\]"),
         ({"is_causal": False}, "is_causal must be True, got False"),
+        ({"is_causal": None}, "is_causal must be True, got None"),
+        ({"use_bidirectional_attention": "all"}, "use_bidirectional_attention must be true or false, got 'all'"),
+        ({"sliding_window": None}, "sliding_window must be 1 or more, got None"),
         ({"attn_logit_softcapping": 50.0}, "attn_logit_softcapping must be None, got 50.0"),
         ({"layer_types": ["full_attention"]}, "layer_types must be 2 of"),
         ({"layer_types": ["full_attention", "chunked_attention"]}, "layer_types must be 2 of .*chunked_attention"),
@@ -123,6 +127,7 @@ def test_flipping_the_flag_changes_early_tokens():
         ({"model_type": "gemma3"}, r"model_type must be one of \['gemma3_text'\], got 'gemma3'"),
     ],
 )
+@pytest.mark.usefixtures("as_users_call")
 def test_configs_of_other_models_are_refused(config, message):
     with pytest.raises(ValueError, match=message):
         gemma3.parse({**SMALL, **config})

@@ -77,6 +77,9 @@ def test_masks_and_the_head_of_older_files_are_left_out():
     there |= {"h.1.attn.bias": np.ones((1, 1, 12, 12), np.float32), "lm_head.weight": np.ones((25, 16), np.float32)}
     back = checkpoint.from_foreign(there, gpt2.KEYS, params, unused=gpt2.UNUSED)
     assert checkpoint.leaves(back).keys() == checkpoint.leaves(params).keys()
+    surprise = {**there, "h.2.attn.c_attn.bias": np.ones(48, np.float32)}  # a layer more than there is
+    with pytest.raises(ValueError, match=r"left over h\.2\.attn\.c_attn\.bias"):
+        checkpoint.from_foreign(surprise, gpt2.KEYS, params, unused=gpt2.UNUSED)
 
 
 def test_a_batch_longer_than_the_positions_is_refused():
@@ -95,10 +98,12 @@ def test_a_batch_longer_than_the_positions_is_refused():
         ({"scale_attn_weights": False}, "scale_attn_weights must be True, got False"),
         ({"add_cross_attention": True}, "add_cross_attention must be False"),
         ({"use_bidirectional_attention": True}, "use_bidirectional_attention must be False"),
+        ({"is_causal": None}, "is_causal must be true or false, got None"),
         ({"activation_function": "swish"}, "activation_function 'swish' is unknown: gelu"),
         ({"n_head": 5}, "n_embd 16 is no multiple of 5 heads"),
     ],
 )
+@pytest.mark.usefixtures("as_users_call")
 def test_configs_of_other_models_are_refused(config, message):
     with pytest.raises(ValueError, match=message):
         gpt2.parse({**SMALL, **config})

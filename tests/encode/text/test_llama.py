@@ -181,6 +181,7 @@ def test_the_next_token_is_guessed_from_the_last_one_that_is_kept():
         ({"surprise": 1}, r"unknown keys \['surprise'\]"),
         ({"model_type": "mixtral"}, "model_type must be one of .*got 'mixtral'"),
         ({"use_bidirectional_attention": True}, "use_bidirectional_attention must be False, got True"),
+        ({"is_causal": None}, "is_causal must be true or false, got None"),  # to the reference it is false
         ({"sliding_window": 4096}, "llama config: sliding_window must be None, got 4096"),
         ({"auto_map": {"AutoModel": "modeling.Model"}}, "unknown keys .*auto_map"),
         ({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, r"rope_type must be one of .*llama3.*got \['yarn'\]"),
@@ -207,6 +208,7 @@ def test_the_next_token_is_guessed_from_the_last_one_that_is_kept():
         ),
     ],
 )
+@pytest.mark.usefixtures("as_users_call")
 def test_configs_of_other_models_are_refused(config, message):
     with pytest.raises(ValueError, match=message):
         llama.parse({"model_type": "llama", **config})

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from jaxemb import encode
-from jaxemb.encode.text.nomic_bert import parse
+from jaxemb.encode.family import headed
+from jaxemb.encode.text.nomic_bert import NOMIC_BERT, parse
 from jaxemb.types import Tokens
 
 # As the first files of nomic-embed-text have it: GPT-2's keys, and the model's own.
@@ -68,6 +69,21 @@ def test_only_distances_count(drawn):
     np.testing.assert_allclose(states(params, later)[0, 2:], plain, atol=2e-5)
     turned = states(params, Tokens(text[:, ::-1], mask))[0, ::-1]
     assert not np.allclose(turned, plain, atol=1e-2)
+
+
+def test_what_its_own_code_put_before_the_names_of_its_body():
+    """`bert.` in what was saved with a head; `nomic_bert.` since transformers has the family."""
+    tensors = {f"bert.{part}": np.full(1, i) for i, part in enumerate(("emb_ln.weight", "pooler.dense.bias"))}
+    tensors["classifier.weight"] = np.full(1, 2)
+    today = headed(tensors, NOMIC_BERT)
+    assert {name: int(tensor[0]) for name, tensor in today.items()} == {
+        "nomic_bert.emb_ln.weight": 0, "nomic_bert.pooler.dense.bias": 1, "classifier.weight": 2,
+    }  # fmt: skip
+    assert headed(today, NOMIC_BERT) == today
+    bare = {"emb_ln.weight": np.zeros(1)}
+    assert headed(bare, NOMIC_BERT).keys() == bare.keys()
+    with pytest.raises(ValueError, match=r"bert\.emb_ln\.weight is nomic_bert\.emb_ln\.weight by a former name"):
+        headed({**tensors, **today}, NOMIC_BERT)
 
 
 def test_segments_are_read(drawn):

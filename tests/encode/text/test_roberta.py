@@ -61,7 +61,7 @@ def test_each_keeps_its_own_name(name):
         ({"position_embedding_type": "relative_key_query"}, "position_embedding_type must be 'absolute'"),
         ({"is_decoder": True}, "is_decoder must be False"),
         ({"add_cross_attention": True}, "add_cross_attention must be False"),
-        ({"pad_token_id": None}, "pad_token_id must leave some of 512 positions, got None"),
+        ({"pad_token_id": None}, "pad_token_id must be 0 or more, got None"),
         ({"pad_token_id": 511}, "pad_token_id must leave some of 512 positions, got 511"),
         ({"adapters": {}}, r"unknown keys \['adapters'\]"),
         ({"hidden_act": "mish"}, "hidden_act 'mish' is unknown"),

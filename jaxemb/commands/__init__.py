@@ -1,0 +1,24 @@
+"""The subcommands of `jaxemb`: each a frozen dataclass of settings, and `run`, a thin door to library functions.
+
+Everything that loads JAX is imported where it is used: `jaxemb --help` answers at once.
+"""
+
+from jaxemb.commands.command import Command, show
+from jaxemb.commands.encode import Encode, WarmUp
+from jaxemb.commands.measure import Bench, Leaderboard
+from jaxemb.commands.search import Compress, Index, Search
+from jaxemb.commands.train import Merge, Train
+
+__all__ = [
+    "Bench",
+    "Command",
+    "Compress",
+    "Encode",
+    "Index",
+    "Leaderboard",
+    "Merge",
+    "Search",
+    "Train",
+    "WarmUp",
+    "show",
+]

@@ -1,0 +1,130 @@
+"""Models to other models: trained, or merged."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import tyro
+
+from jaxemb.commands.command import show
+
+if TYPE_CHECKING:
+    from jaxemb.data import Pair, Tokenizer
+    from jaxemb.types import Batch, Loss
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Fine-tune a model on pairs, against the other documents of a batch and hard negatives of the file."""
+
+    model: tyro.conf.Positional[Path | str]
+    """A sentence-transformers folder, or the id of one on the hub."""
+    pairs: tyro.conf.Positional[Path]
+    """.jsonl or .parquet with `query`, `document` and perhaps `negatives`."""
+    out: tyro.conf.Positional[Path]
+    """The model folder to write; checkpoints go beside it, and a run that was killed goes on from them."""
+    negatives: int = 0
+    """Hard negatives of every pair to use; each pair of the file needs so many."""
+    steps: int = 1000
+    batch_size: int = 64
+    learning_rate: float = 2e-5
+    temperature: float = 0.05
+    matryoshka: tuple[int, ...] = ()
+    """Prefixes that must serve alone, the whole vector among them if it must, too."""
+    tokens: int = 128
+    """How much of a text is read in training."""
+    seed: int = 0
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """What products are taken in; params stay float32."""
+
+    def run(self) -> None:
+        """Load, fit, save."""
+        import optax
+
+        from jaxemb import data, losses, model, train
+
+        start = model.load(self.model, dtype=self.dtype)
+        # Checkpoints of other settings, another model or other pairs must not be taken for this run's.
+        settings = {name: value for name, value in asdict(self).items() if name not in {"model", "pairs", "out"}}
+        with self.pairs.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        made_from = json.dumps([settings, model.fingerprint(start), content], sort_keys=True).encode()
+        loss: Loss = partial(losses.info_nce, temperature=self.temperature)
+        loss = losses.matryoshka(loss, self.matryoshka) if self.matryoshka else loss
+        longest = min(self.tokens, start.tokenizer.max_length or self.tokens)
+        short = start.tokenizer.limited(longest, add_special=start.tokenizer.add_special)
+        params = train.fit(
+            train.pairwise(start.encoder, loss),
+            optax.adamw(train.warmup_cosine(self.learning_rate, self.steps)),
+            data.stream(
+                data.read_pairs(self.pairs),
+                batch_size=self.batch_size,
+                seed=self.seed,
+                make=partial(_pairs, short, self.negatives),
+            ),
+            start.params,
+            steps=self.steps,
+            checkpoints=Path(f"{self.out}.checkpoints"),
+            run=hashlib.sha256(made_from).hexdigest()[:12],
+            log=Path(f"{self.out}.log.jsonl"),
+        )
+        model.save(start._replace(params=params), self.out)
+        show(f"{self.out}: trained {self.steps} steps; losses in {self.out}.log.jsonl")
+
+
+def _pairs(tokenizer: "Tokenizer", negatives: int, pairs: "Sequence[Pair]") -> "Batch":
+    """Queries, and their documents with the first negatives of every pair after them."""
+    for pair in pairs:
+        if len(pair.negatives) < negatives:
+            raise ValueError(f"wanted {negatives} negatives a pair, got {len(pair.negatives)} for {pair.query[:60]!r}")
+    hard = [text for pair in pairs for text in pair.negatives[:negatives]]
+    return {
+        "query": tokenizer([pair.query for pair in pairs]),
+        "document": tokenizer([pair.document for pair in pairs] + hard),
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merge:
+    """Merge models of one shape into one."""
+
+    models: tyro.conf.Positional[tuple[Path, ...]]
+    """Two folders or more."""
+    out: Path
+    """The model folder to write."""
+    operator: Literal["average", "slerp", "task-arithmetic"] = "average"
+    weights: tuple[float, ...] = ()
+    """One a model; for slerp one number, how far to go from the first model to the second."""
+    base: Path | None = None
+    """What task arithmetic takes differences from."""
+
+    def run(self) -> None:
+        """Load, merge, save."""
+        from jaxemb import merge, model
+
+        if len(self.models) < 2:
+            raise ValueError(f"wanted two models or more, got {len(self.models)}")
+        if self.out.resolve() in {folder.resolve() for folder in (*self.models, *filter(None, [self.base]))}:
+            raise ValueError(f"--out is one of the models: {self.out}; write elsewhere")
+        if self.base is not None and self.operator != "task-arithmetic":
+            raise ValueError(f"--base is only for task-arithmetic, the operator is {self.operator}")
+        models = [model.load(folder) for folder in self.models]
+        params = [model.combined(models, one.params).params for one in models]
+        weights = list(self.weights) or [1 / len(models)] * len(models)
+        if self.operator == "slerp":
+            if len(models) != 2 or len(self.weights) > 1:
+                raise ValueError(f"slerp: wanted 2 models and 1 weight, got {len(models)} and {len(self.weights)}")
+            merged = merge.slerp(params[0], params[1], self.weights[0] if self.weights else 0.5)
+        elif self.operator == "task-arithmetic":
+            if self.base is None:
+                raise ValueError("task-arithmetic: wanted --base, the model that the others were trained from")
+            base = model.load(self.base)
+            merged = merge.task_arithmetic(model.combined([*models, base], base.params).params, params, weights)
+        else:
+            merged = merge.average(params, weights)
+        model.save(model.combined(models, merged), self.out)
+        show(f"{self.out}: {self.operator} of {len(models)} models")
