@@ -24,6 +24,7 @@ from jaxemb.model.images import (
 )
 from jaxemb.model.late import Expansion, LateModel, LateSpec, TokenVectors, encode_late, make_late, stacked
 from jaxemb.model.late_folder import load_late, save_late
+from jaxemb.model.masked import MaskedModel, fill, load_masked, make_masked, save_masked
 from jaxemb.model.mteb import MtebEncoder
 from jaxemb.model.onnx import load_onnx, load_onnx_cross
 from jaxemb.model.spec import (
@@ -53,6 +54,7 @@ __all__ = [
     "LateModel",
     "LateSpec",
     "Machine",
+    "MaskedModel",
     "Model",
     "MtebEncoder",
     "Plan",
@@ -71,6 +73,7 @@ __all__ = [
     "encode_corpus",
     "encode_images",
     "encode_late",
+    "fill",
     "fingerprint",
     "fixed",
     "images_in_precision",
@@ -80,6 +83,7 @@ __all__ = [
     "load_gguf",
     "load_images",
     "load_late",
+    "load_masked",
     "load_onnx",
     "load_onnx_cross",
     "load_text_images",
@@ -89,6 +93,7 @@ __all__ = [
     "make_cross",
     "make_images",
     "make_late",
+    "make_masked",
     "open_corpus",
     "plan",
     "rank",
@@ -97,6 +102,7 @@ __all__ = [
     "save_cross",
     "save_images",
     "save_late",
+    "save_masked",
     "save_text_images",
     "score",
     "searchable",

@@ -279,7 +279,7 @@ def _beside(windows: Iterator[_Window]) -> Iterator[_Window]:
 def _encoded(job: _Job, read: Read, window: _Window, advance: Callable[[int], None]) -> Shard:
     read = prompts.leaving_out(read, window.ready.uncounted)
     stored = job.settings["stored"]
-    vectors = embedded(read, window.ready.rows, window.batches, job.model.size, advance)
+    vectors = embedded(read, window.ready.rows, window.batches, job.model.size, advance, lanes=job.at.lanes)
     with np.errstate(over="ignore"):  # what does not fit is found below
         vectors = vectors.astype(stored, copy=False)
     broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))

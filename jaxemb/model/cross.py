@@ -7,7 +7,7 @@ Source: Nogueira & Cho 2019, arXiv:1901.04085.
 """
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from jaxtyping import DTypeLike, Float, Int
 
 from jaxemb import encode as encoders
 from jaxemb import progress
-from jaxemb.data.tokenize import Ids, Tokenizer, check_pairs, pad
+from jaxemb.data.tokenize import Ids, Tokenizer, check_pairs
 from jaxemb.encode.text.heads import Classifier, classified
 from jaxemb.model import encoding, prompts
 from jaxemb.model.spec import Model, Spec
@@ -144,26 +144,6 @@ def _tokenized(cross: CrossModel, pairs: Sequence[Sequence[str]], report: Callab
     return Ids(rows, truncated, [row for one in got for row in one.segments or []] if cross.spec.segments else None)
 
 
-def _waiting(
-    model: Model, ids: Ids, devices: Sequence[jax.Device], most: int = 2
-) -> Iterator[tuple[np.ndarray, jax.Array]]:
-    """Which pairs, and their logits; `most` batches are under way at a time."""
-    read = encoding.reader(model, devices)
-    nothing = np.zeros(0, np.int32)
-    batches = encoding.plan(
-        [len(row) for row in ids.rows], model.tokenizer.max_length, encoding.machine(model, devices)
-    )
-    under_way: list[tuple[np.ndarray, jax.Array]] = []
-    for batch in batches.batches:
-        spare = [nothing] * (batch.rows - len(batch.texts))
-        rows = [ids.rows[i] for i in batch.texts] + spare
-        segments = None if ids.segments is None else [ids.segments[i] for i in batch.texts] + spare
-        under_way.append((batch.texts, read(pad(rows, batch.length, segments))))
-        if len(under_way) > most:
-            yield under_way.pop(0)
-    yield from under_way
-
-
 def logits(
     cross: CrossModel,
     pairs: Sequence[Sequence[str]],
@@ -194,11 +174,12 @@ def logits(
     if before := prompts.resolved(model.spec, prompt, prefix):
         pairs = [(before + first, *rest) for first, *rest in pairs]
     ids = _tokenized(cross, pairs, report)
-    numbers = np.zeros((len(pairs), len(cross.labels)), np.float32)
+    at, read = encoding.machine(model, devices), encoding.reader(model, devices)
+    batches = encoding.plan([len(row) for row in ids.rows], model.tokenizer.max_length, at).batches
     with progress.bar(what or "", len(pairs), shown=what is not None) as advance:
-        for places, got in _waiting(model, ids, devices):
-            numbers[places] = np.asarray(got, np.float32)[: len(places)]
-            advance(len(places))
+        numbers = encoding.embedded(
+            read, ids.rows, batches, len(cross.labels), advance, lanes=at.lanes, segments=ids.segments
+        )
     broken = np.flatnonzero(~np.isfinite(numbers).all(axis=1))
     if len(broken):
         raise FloatingPointError(f"the logits of pair {broken[0]} are not finite: {str(pairs[broken[0]])[:60]}")

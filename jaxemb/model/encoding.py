@@ -1,8 +1,10 @@
 """Texts to vectors: batches of planned shapes, their order restored."""
 
 import functools
+import os
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -13,18 +15,20 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Bool, Float
 
 from jaxemb import progress
-from jaxemb.data.tokenize import BUCKETS, bucket, pad
+from jaxemb.data.tokenize import BUCKETS, bucket, check_texts, pad
 from jaxemb.model import prompts
 from jaxemb.model.spec import Model
 from jaxemb.types import Tokens
 
 ROWS = (1, 4, 16, 64, 256)
 """Rows of the fixed shapes: a smaller batch is filled up with rows that are thrown away."""
-TOKENS = 2048
-"""Tokens that a CPU reads at once, padding included, unless one text alone is longer: few enough to stay in cache."""
-ACCELERATED = 32
+TOKENS = 512
+"""Tokens of a batch on a CPU, padding included, unless one text alone is longer: few enough to stay in cache."""
+ACCELERATED = 128
 """How many times more an accelerator reads at once."""
-SECONDS = 1.0
+WORTH = 0.005
+"""Seconds that a batch takes at least, for an encoder that is quicker than others: less is lost between batches."""
+SECONDS = 0.5
 """What one more program costs to compile."""
 OPERATIONS = {"cpu": 1e11}
 """Multiplications and additions a second, by JAX's name of the platform."""
@@ -43,13 +47,15 @@ class Machine(NamedTuple):
 
     devices: among how many the rows of a batch are given out.
     tokens: what one device reads at once, padding included.
+    lanes: how many batches are on their way at a time.
     program: how many tokens are read in the time that one more program takes to compile.
     step: lengths that are chosen are multiples of it.
     """
 
     devices: int = 1
     tokens: int = TOKENS
-    program: float = 5000.0
+    lanes: int = 2
+    program: float = 2500.0
     step: int = 2
 
 
@@ -92,8 +98,15 @@ def machine(model: Model, devices: Sequence[jax.Device] = (), *, compile_s: floa
     vocabulary = model.spec.backbone.vocab_size
     weights = sum(leaf.size for leaf in jax.tree.leaves(model.params) if leaf.ndim and leaf.shape[0] != vocabulary)
     seconds = max(2 * weights / OPERATIONS.get(platform, OPERATIONS_ELSEWHERE), LEAST)
-    larger, step = (1, 2) if platform == "cpu" else (ACCELERATED, 8)
-    return Machine(max(len(devices), 1), TOKENS * larger, compile_s / seconds, step)
+    tokens = max(TOKENS, int(WORTH / seconds))
+    if platform == "cpu":
+        return Machine(max(len(devices), 1), tokens, _cores(), compile_s / seconds, step=2)
+    return Machine(max(len(devices), 1), tokens * ACCELERATED, 2, compile_s / seconds, step=8)
+
+
+def _cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def fixed(longest: int | None, at: Machine = ONE_CPU) -> list[tuple[int, int]]:
@@ -191,16 +204,19 @@ def reader(model: Model, devices: Sequence[jax.Device] = ()) -> Read:
     """What reads batches with this model: the one place where its encoder meets its params.
 
     Args:
-      devices: with two or more, each reads an equal share of a batch's rows, with params of its own.
+      devices: each reads an equal share of a batch's rows, with params of its own; none means where they are.
     """
     apply, params = model.encoder.apply, model.params
+    default = jax.config.jax_default_device  # type: ignore[attr-defined]  # a thread of its own would not know it
     if len(devices) > 1:
         mesh, apply = _on(tuple(devices), apply)
         params = jax.device_put(params, NamedSharding(mesh, PartitionSpec()))
+    elif devices:
+        params = jax.device_put(params, devices[0])
     exact = "highest" if model.dtype == jnp.float32 else "default"  # float32 means float32 on accelerators, too
 
     def read(tokens: Tokens) -> jax.Array:
-        with jax.default_matmul_precision(exact):
+        with jax.default_matmul_precision(exact), jax.default_device(default):
             return apply(params, tokens)
 
     return read
@@ -225,9 +241,7 @@ def tokenized(model: Model, texts: Sequence[str], prompt: str | None, prefix: st
 
     Raises: TypeError that names the first entry that is no text; ValueError for a prompt that the model does not have.
     """
-    for i, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise TypeError(f"text {i} is {type(text).__name__}, wanted str")
+    check_texts(texts)
     before, most = prompts.resolved(model.spec, prompt, prefix), model.spec.max_characters
     rows: list[np.ndarray] = []
     truncated = np.array([most is not None and len(before) + len(text) > most for text in texts], dtype=bool)
@@ -250,24 +264,50 @@ def tell(model: Model, texts: int, truncated: int, empty: int, report: Callable[
 
 
 def embedded(
-    read: Read, rows: Sequence[np.ndarray], batches: Sequence[Batch], size: int, advance: Callable[[int], None]
+    read: Read,
+    rows: Sequence[np.ndarray],
+    batches: Sequence[Batch],
+    size: int,
+    advance: Callable[[int], None],
+    *,
+    lanes: int = 2,
+    segments: Sequence[np.ndarray] | None = None,
 ) -> Float[np.ndarray, "n d"]:
-    """The vectors of token ids, batch after batch, in the order of the rows; `advance` is told how many are done."""
+    """The vectors of token ids, in the order of the rows; `advance` is told how many more are done."""
     vectors = np.zeros((len(rows), size), np.float32)
     nothing = np.zeros(0, np.int32)
 
-    def queued(batch: Batch) -> tuple[Batch, jax.Array]:
-        filled = [rows[i] for i in batch.texts] + [nothing] * (batch.rows - len(batch.texts))
-        return batch, read(pad(filled, batch.length))
+    def filled(some: Sequence[np.ndarray], batch: Batch) -> list[np.ndarray]:
+        return [some[i] for i in batch.texts] + [nothing] * (batch.rows - len(batch.texts))
 
-    coming = map(queued, batches)
-    waiting = deque(islice(coming, 2))  # the next batch is padded while the device works on this one
-    while waiting:
-        batch, got = waiting.popleft()
-        waiting.extend(islice(coming, 1))
-        vectors[batch.texts] = np.asarray(got, np.float32)[: len(batch.texts)]
+    def one(batch: Batch) -> np.ndarray:
+        kinds = None if segments is None else filled(segments, batch)
+        return np.asarray(read(pad(filled(rows, batch), batch.length, kinds)), np.float32)
+
+    for batch, got in in_lanes(one, batches, lanes):
+        vectors[batch.texts] = got[: len(batch.texts)]
         advance(len(batch.texts))
     return vectors
+
+
+def in_lanes(
+    one: Callable[[Batch], np.ndarray], batches: Sequence[Batch], lanes: int
+) -> Iterator[tuple[Batch, np.ndarray]]:
+    """Every batch with what `one` makes of it, in order; on as many threads as there are lanes.
+
+    The cores of a CPU then need not wait for each other at the end of every small product, and an accelerator has its
+    next batch when it is done with one.
+    """
+    if min(lanes, len(batches)) < 2:
+        yield from ((batch, one(batch)) for batch in batches)
+        return
+    with ThreadPoolExecutor(lanes) as threads:
+        coming = ((batch, threads.submit(one, batch)) for batch in batches)
+        waiting = deque(islice(coming, lanes + 1))  # no further ahead: what is made must be held
+        while waiting:
+            batch, made = waiting.popleft()
+            yield batch, made.result()
+            waiting.extend(islice(coming, 1))
 
 
 def encode(
@@ -305,10 +345,9 @@ def encode(
     tell(model, len(texts), int(ready.truncated.sum()), int(ready.empty.sum()), report)
     at = machine(model, devices, compile_s=compile_s)
     batches = plan([len(row) for row in ready.rows], model.tokenizer.max_length, at).batches
+    read = prompts.leaving_out(reader(model, devices), ready.uncounted)
     with progress.bar(what or "", len(texts), shown=what is not None) as advance:
-        vectors = embedded(
-            prompts.leaving_out(reader(model, devices), ready.uncounted), ready.rows, batches, model.size, advance
-        )
+        vectors = embedded(read, ready.rows, batches, model.size, advance, lanes=at.lanes)
     broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if len(broken):
         raise FloatingPointError(f"the vector of text {broken[0]} is not finite: {texts[broken[0]][:60]!r}")

@@ -67,7 +67,8 @@ class TextImage(NamedTuple):
     def logits(self, texts: Float[Array | np.ndarray, "b d"], images: Float[Array | np.ndarray, "n d"]) -> Array:
         """How well texts `[b, d]` and images `[n, d]` go together, `[b, n]`, in the pair's own units; see `Pair`."""
         both = image.image_family_of(self.config).build(self.config)
-        return both.logits(self.constants, jnp.asarray(texts), jnp.asarray(images))
+        with jax.default_matmul_precision("highest"):  # float32 means float32 on accelerators, too
+            return both.logits(self.constants, jnp.asarray(texts), jnp.asarray(images))
 
 
 def build_images(spec: ImageSpec, *, dtype: DTypeLike = jnp.float32) -> Encoder:

@@ -146,6 +146,19 @@ def read_word_scorer(config: Mapping[str, Any]) -> WordScorer:
     return WordScorer(tied=tied, **told)
 
 
+def describe_word_scorer(config: Mapping[str, Any], head: WordScorer) -> dict[str, Any]:
+    """A backbone's `config.json` with what a masked-LM head adds to it, as `read_word_scorer` reads it."""
+    body = config["architectures"][0].removesuffix("Model")
+    told = {**config, "architectures": [f"{body}ForMaskedLM"], "tie_word_embeddings": head.tied}
+    if config["model_type"] != "modernbert":
+        return told
+    return told | {
+        "classifier_activation": head.activation,
+        "classifier_bias": head.dense_bias,
+        "decoder_bias": head.bias is not None,
+    }
+
+
 def _backbone_keys(family: Family, config: Any) -> list[Entry]:
     """A backbone's entries by the names that checkpoints with a head give it."""
     return [
