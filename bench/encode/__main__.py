@@ -33,7 +33,7 @@ class Run:
     out: Path = Path("bench/results")
     work: Path = Path("build/bench-encode")
     threads: tuple[int, ...] = (2, 1)
-    texts: int = 272
+    texts: int = 400
     static_texts: int = 2000
     queries: int = 100
     repeats: int = 5

@@ -42,11 +42,15 @@ class System(NamedTuple):
     precision: str
 
 
+COMPILE_S = 0.05
+"""What jaxemb plans with: little, as for programs that will be used many times.  Compiling has a column of its own."""
+
+
 def _jaxemb(folder: Path, precision: str) -> Encode:
     from jaxemb import model
 
     loaded = model.load(folder, dtype=precision)
-    return lambda texts, batch: model.encode(loaded, texts, report=lambda _: None)
+    return lambda texts, batch: model.encode(loaded, texts, report=lambda _: None, compile_s=COMPILE_S)
 
 
 def _sentence_transformers(folder: Path, precision: str, threads: int) -> Encode:

