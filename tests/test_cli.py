@@ -51,6 +51,7 @@ def test_encode_and_compress(texts, tmp_path, capsys):
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.slow
 def test_train_then_merge(tmp_path):
     pairs = tmp_path / "pairs.jsonl"
     rows = [{"query": f"{a} {b}", "document": f"{b} {a} {a}", "negatives": [b]} for a in "abcdefgh" for b in "ijkl"]
@@ -88,6 +89,7 @@ def test_merge_weighs_and_never_touches_its_models(tmp_path):
     assert model.fingerprint(model.load(tmp_path / "double")) == before
 
 
+@pytest.mark.slow
 def test_bench_and_leaderboard(tmp_path, capsys):
     task = tmp_path / "letters"
     (task / "qrels").mkdir(parents=True)

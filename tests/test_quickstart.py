@@ -13,6 +13,8 @@ import pytest
 from jaxemb import data, evaluate, harness, index
 from jaxemb.quickstart import Config
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 SMALL = {
     "pairs": 64,

@@ -1,4 +1,4 @@
-"""Measure all systems on real texts; records go to `bench/results/encode.jsonl`, the table beside it."""
+"""Measure all systems on real texts; records go to `bench/results/encode.jsonl`, tables to the terminal."""
 
 import dataclasses
 import sys
@@ -19,7 +19,7 @@ from jaxemb.harness import record
 class Run:
     """How fast texts become vectors.
 
-    out: where `encode.jsonl` and `encode.md` go; those of an earlier run are replaced.
+    out: where `encode.jsonl` goes; that of an earlier run is replaced.
     work: where models and data are kept between runs.
     threads: as many rounds of all systems, each on that many cores.
     texts: of the corpus.
@@ -70,7 +70,6 @@ def main() -> None:
             settings = Settings(threads=threads, repeats=run.repeats, tokens=tokens)
             records += measure(systems, folders, load, settings, run.work)
     record.write(run.out / "encode.jsonl", records)
-    (run.out / "encode.md").write_text(table(records), encoding="utf-8")
     sys.stdout.write(table(records))
     progress.say(f"records in {run.out / 'encode.jsonl'}")
 

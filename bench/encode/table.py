@@ -109,8 +109,8 @@ HEADER = (
 
 
 def table(records: Sequence[Record]) -> str:
-    """All of it in Markdown, a section a task and number of threads."""
-    parts = ["# Encoding, measured in one run\n"]
+    """All of it in Markdown, a section a task and number of threads; ends with an empty line."""
+    parts: list[str] = []
     for (task, threads), rows in blocks(records).items():
         one = next(iter(rows[0].records.values()))
         best = fastest(row for row in rows if row.peer and row.equal)

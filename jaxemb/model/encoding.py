@@ -185,7 +185,7 @@ def plan(lengths: Sequence[int], longest: int | None, at: Machine = ONE_CPU) -> 
     More get lengths of their own: few for a small job, close ones for a large one.
 
     >>> plan([3, 5, 40, 41, 200], 256).shapes
-    [(1, 8), (4, 256)]
+    [(1, 256), (4, 48)]
     """
     few = len(lengths) <= ROWS[-1] * at.devices
     return fill(lengths, longest, () if few else choose(lengths, longest, at), at)

@@ -1,6 +1,7 @@
 """The pieces of `bench/encode` that need no other library."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -68,6 +69,11 @@ def test_a_section_a_number_of_threads_fastest_first():
     names = [line.split(" | ")[0] for line in made.splitlines() if line.startswith("| ") and "system" not in line]
     assert names == ["| coarse", "| ours half", "| ours", "| half", "| exact", "| alone"]
     assert "| ours | planned | 20.0 [12.0, 30.0] | 600 | 1.25 [1.20, 3.00] | 1.00000 (1.00000) | 2.00 / 2.00 |" in made
+
+
+def test_the_page_shows_what_the_records_say():
+    program = subprocess.run([sys.executable, str(ROOT / "tools" / "speed_table.py"), "--check"], check=False)
+    assert program.returncode == 0, "run python tools/speed_table.py"
 
 
 def test_long_descriptions_once_each():

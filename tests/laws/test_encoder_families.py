@@ -17,6 +17,7 @@ from jaxemb.types import Backbone, Params, Tokens
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "families"
 NAMES = sorted(folder.name for folder in GOLDEN.iterdir())
+FIRST = ("bert", "gemma3", "llama", "modernbert")  # the others share most of their code
 
 
 class Case(NamedTuple):
@@ -35,7 +36,10 @@ class Case(NamedTuple):
         return np.asarray(self.tokens.mask, bool)
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(
+    scope="module",
+    params=[name if name in FIRST else pytest.param(name, marks=pytest.mark.slow) for name in NAMES],
+)
 def case(request):
     folder = GOLDEN / request.param
     raw = json.loads((folder / "config.json").read_text())

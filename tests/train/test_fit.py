@@ -82,6 +82,7 @@ def test_a_checkpoint_of_four_devices_goes_on_with_one(tmp_path):
     np.testing.assert_allclose(logged(tmp_path / "both"), logged(tmp_path / "one"), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_a_run_ends_with_the_same_losses(tmp_path):
     """SIGKILL three times, whatever it is doing: starting, stepping or writing a checkpoint."""
     whole, killed, draw = tmp_path / "whole", tmp_path / "killed", random.Random(time.time_ns())

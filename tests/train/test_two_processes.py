@@ -16,6 +16,8 @@ from killable import batch, source
 
 from jaxemb import data, encode, losses, train
 
+pytestmark = pytest.mark.slow
+
 B, D = 8, 4
 
 
