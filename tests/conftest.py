@@ -1,4 +1,7 @@
-"""Set before anything else imports jax: eight CPU devices, and mistakes that JAX lets pass made errors."""
+"""Set before anything else imports jax: eight CPU devices, and mistakes that JAX lets pass made errors.
+
+Programs are compiled quickly, for most run once. Other processes that tests start, and `tests/parity`, compile as users do.
+"""
 
 import os
 
@@ -9,6 +12,7 @@ import jaxtyping
 import pytest
 
 jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_disable_most_optimizations", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 

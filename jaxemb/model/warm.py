@@ -44,7 +44,8 @@ def warm_up(
 ) -> list[tuple[int, int]]:
     """Compile the programs for batches of these shapes, `(rows, length)`, and run each once.
 
-    After it `encode` answers at full speed from its first call on; with `cached` before it, in later processes, too.
+    After it `encode` answers at full speed from its first call on.  With `cached` before it, later processes compile
+    nothing either; there the first call of each shape still traces the encoder and reads its program from disk.
 
     Args:
       shapes: by default the `fixed` ones, which up to 256 texts at once are given.

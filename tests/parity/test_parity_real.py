@@ -17,4 +17,7 @@ def test_states_of_every_layer_and_what_comes_out(name):
     if lacking := parity_real.missing(parity_real.MODELS[name].modules):
         pytest.skip(lacking)
     row = parity_real.measured(name)
-    assert row.difference <= 1e-5, row
+    # Where states are large or layers many, rounding takes the reference in float32 about as far from its float64.
+    assert row.difference <= max(1e-5, 3 * row.rounding), row
+    assert row.part <= 2e-5, row
+    assert row.output_difference <= 1e-5 * max(1, row.output_largest), row
