@@ -13,7 +13,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 MARK = ".partial-"  # in the name of every temporary sibling, so that left-overs can be told and swept
@@ -71,11 +71,12 @@ def file(path: Path | str) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def folder(path: Path | str, *, replaces: str) -> Iterator[Path]:
+def folder(path: Path | str, *, replaces: str, other: Callable[[Path], str | None] | None = None) -> Iterator[Path]:
     """Yield a temporary folder to fill; it becomes `path` when the block ends without an error.
 
     Only a folder of the same kind is replaced: one that holds a file of the name
-    `replaces`, or nothing at all.  Someone's other files are never removed.
+    `replaces`, or nothing at all.  Someone's other files are never removed.  Where folders
+    of several kinds hold such a file, `other` says what the one there is; None for our own.
 
     An old folder at `path` and the new one change places in one step on Linux, so
     that there always is a whole one.  Elsewhere the old one is set aside just before
@@ -90,6 +91,8 @@ def folder(path: Path | str, *, replaces: str) -> Iterator[Path]:
     there = sorted(inside.name for inside in path.iterdir()) if path.exists() else []
     if there and replaces not in there:
         raise FileExistsError(f"{path}: wanted nothing there or a folder with {replaces}, got one with {there[:5]}")
+    if there and other is not None and (found := other(path)) is not None:
+        raise FileExistsError(f"{path}: wanted nothing there or a folder of the same kind, got {found} ({there[:5]})")
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep(path)
     partial = Path(tempfile.mkdtemp(prefix=f".{path.name}{MARK}", dir=path.parent))

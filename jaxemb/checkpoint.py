@@ -192,6 +192,27 @@ def _theirs(part: np.ndarray, entry: Entry) -> np.ndarray:
     return part.transpose(None if entry.transpose is True else np.argsort(entry.transpose))
 
 
+def _split(value: np.ndarray, entry: Entry) -> list[np.ndarray]:
+    """One layer of a leaf as its foreign tensors, in the entry's order of names."""
+    cuts = len(entry.theirs) if entry.sizes is None else np.cumsum(entry.sizes)[:-1]
+    parts = np.split(value, cuts, axis=-1) if entry.theirs[1:] else [value]  # a lone number has no axis
+    return [_theirs(part, entry) for part in parts]
+
+
+def _misfits(
+    tensors: Mapping[str, np.ndarray], entry: Entry, layers: list[list[str]], shape: tuple[int, ...]
+) -> list[str]:
+    """Foreign tensors that do not have the shape which a leaf of `shape` wants of them."""
+    one = np.broadcast_to(np.float32(0), shape[1:] if "{layer}" in entry.theirs[0] else shape)
+    wanted = [part.shape for part in _split(one, entry)]
+    return [
+        f"{name}: wanted shape {right}, got {tensors[name].shape}"
+        for names in layers
+        for name, right in zip(names, wanted, strict=True)
+        if tensors[name].shape != right
+    ]
+
+
 def from_foreign(
     tensors: Mapping[str, np.ndarray], keys: Sequence[Entry], like: Params, *, unused: Sequence[str] = ()
 ) -> Params:
@@ -221,7 +242,9 @@ def from_foreign(
             joined = [part[0] if len(part) == 1 else np.concatenate(part, axis=-1) for part in parts]
             flat[entry.ours] = np.stack(joined) if "{layer}" in entry.theirs[0] else joined[0]
         except ValueError as error:
-            problems.append(f"{entry.ours}: {error}")
+            known = entry.ours in shapes
+            odd = _misfits(tensors, entry, layers, shapes[entry.ours]) if known else []
+            problems += odd or [f"{entry.ours}: {error}"]
     problems += [f"left over {name}" for name in sorted(tensors.keys() - taken)]
     problems += [f"nothing maps to {path}" for path in sorted(shapes.keys() - {entry.ours for entry in keys})]
     problems += [
@@ -248,10 +271,8 @@ def to_foreign(params: Params, keys: Sequence[Entry]) -> dict[str, np.ndarray]:
     for entry in keys:
         leaf = np.asarray(flat[entry.ours])
         for layer, value in enumerate(leaf) if "{layer}" in entry.theirs[0] else [(0, leaf)]:
-            cuts = len(entry.theirs) if entry.sizes is None else np.cumsum(entry.sizes)[:-1]
-            parts = np.split(value, cuts, axis=-1) if entry.theirs[1:] else [value]  # a lone number has no axis
-            for name, part in zip(entry.theirs, parts, strict=True):
-                tensors[name.format(layer=entry.first + layer)] = np.asarray(_theirs(part, entry), order="C")
+            for name, part in zip(entry.theirs, _split(value, entry), strict=True):
+                tensors[name.format(layer=entry.first + layer)] = np.asarray(part, order="C")
     return tensors
 
 

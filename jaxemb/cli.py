@@ -1,6 +1,6 @@
 """The command `jaxemb`: which subcommand is meant, and how it ends.
 
-Exit codes: 0 done, 1 a claim or check did not hold, 2 bad input.
+Exit codes: 0 done, 1 a claim or check did not hold, 2 bad input, 130 stopped by Ctrl-C.
 """
 
 import sys
@@ -22,6 +22,13 @@ COMMANDS: dict[str, type[commands.Command]] = {
     "bench": commands.Bench,
     "leaderboard": commands.Leaderboard,
 }
+
+AGAIN = {
+    "quickstart": "run it again: what is there is used",
+    "train": "run it again: it goes on from its last checkpoint",
+    "encode": "run it again: a folder of shards goes on where it was",
+}
+"""What becomes of a command that is stopped, where something does."""
 
 
 def _quickstart(arguments: Sequence[str]) -> None:
@@ -63,4 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
         complain(f"jaxemb {name}: {error}", highlight=False, markup=False, soft_wrap=True)
         return 2
+    except KeyboardInterrupt:
+        told = f"stopped; {AGAIN[name]}" if name in AGAIN else "stopped"
+        complain(f"jaxemb {name}: {told}", highlight=False, markup=False, soft_wrap=True)
+        return 130
     return 0

@@ -1,6 +1,7 @@
 """Set before anything else imports jax: eight CPU devices, and mistakes that JAX lets pass made errors.
 
-Programs are compiled quickly, for most run once. Other processes that tests start, and `tests/parity`, compile as users do.
+Programs are compiled quickly, for most run once.  Other processes that tests start, and `tests/parity`, compile as
+users do.
 """
 
 import os

@@ -160,6 +160,19 @@ def test_only_a_folder_of_the_same_kind_is_replaced(tmp_path):
     assert (tmp_path / "name" / "thesis").read_text() == "precious"
 
 
+def test_what_says_that_a_folder_is_another_keeps_it(tmp_path):
+    (tmp_path / "name").mkdir()
+    with atomic.folder(tmp_path / "name", replaces="a", other=lambda path: "a thesis") as partial:
+        (partial / "a").write_text("precious")  # an empty one is not asked about
+    with (
+        pytest.raises(FileExistsError, match=r"a folder of the same kind, got a thesis \(\['a'\]\)"),
+        atomic.folder(tmp_path / "name", replaces="a", other=lambda path: "a thesis"),
+    ):
+        pass
+    with atomic.folder(tmp_path / "name", replaces="a", other=lambda path: None):
+        assert (tmp_path / "name" / "a").read_text() == "precious"
+
+
 def test_a_folder_does_not_replace_a_file(tmp_path):
     (tmp_path / "name").write_text("precious")
     with (

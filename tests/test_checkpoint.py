@@ -1,11 +1,13 @@
 """Weights of a model folder: one file, or several with an index that must agree with them."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 
 from jaxemb import checkpoint
+from jaxemb.types import Entry
 
 PARTS = {
     "model-00001-of-00002.safetensors": {"a.weight": np.arange(6, dtype=np.float32).reshape(2, 3)},
@@ -95,3 +97,13 @@ def test_old_names_of_norms_are_todays(tmp_path):
     checkpoint.write_tensors({**old, "LayerNorm.bias": np.ones(2)}, tmp_path / checkpoint.WEIGHTS)
     with pytest.raises(ValueError, match=r"LayerNorm\.beta is LayerNorm\.bias by an old name, and both are there"):
         checkpoint.read_weights(tmp_path)
+
+
+def test_a_layer_of_another_shape_is_named_as_the_checkpoint_names_it():
+    entry = Entry("blocks.qk", ("h.{layer}.q", "h.{layer}.k"), transpose=True, sizes=(4, 2))
+    like = {"blocks": {"qk": np.zeros((2, 3, 6), np.float32)}}
+    tensors = checkpoint.to_foreign(like, [entry])
+    assert {name: tensor.shape for name, tensor in tensors.items() if "1" in name} == {"h.1.q": (4, 3), "h.1.k": (2, 3)}
+    for wrong in ((2, 5), (3, 3), (2,)):
+        with pytest.raises(ValueError, match=rf"fit: h\.1\.k: wanted shape \(2, 3\), got {re.escape(str(wrong))}"):
+            checkpoint.from_foreign({**tensors, "h.1.k": np.zeros(wrong, np.float32)}, [entry], like)

@@ -51,6 +51,25 @@ def test_encode_and_compress(texts, tmp_path, capsys):
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("texts.jsonl", "the texts to read"),
+        ("vectors", "in what is written"),
+        ("vectors/manifest.json", "in what is written"),
+        (".", "a folder"),
+    ],
+)
+def test_a_list_of_cut_documents_replaces_nothing(texts, tmp_path, capsys, place, message):
+    before = texts.read_bytes()
+    assert run("encode", GOLDEN, texts, tmp_path / "vectors", "--truncated", tmp_path / place) == 2
+    said = "".join(capsys.readouterr().err.split())
+    assert "--truncated:wantedafileofitsown,got" in said
+    assert message.replace(" ", "") in said
+    assert texts.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["texts.jsonl"]  # before anything is encoded
+
+
 @pytest.mark.slow
 def test_train_then_merge(tmp_path):
     pairs = tmp_path / "pairs.jsonl"
@@ -162,3 +181,21 @@ def test_bytes_that_are_no_text_are_refused(tmp_path):
     assert data.read_texts(tmp_path / "c.jsonl") == (["1"], ["a\u2028b\x85c"])
     (tmp_path / "b.txt").write_text("one\n\nthree\n")
     assert data.read_texts(tmp_path / "b.txt") == (["1", "3"], ["one", "three"])
+
+
+def test_half_a_surrogate_pair_ends_with_one_line(tmp_path, capsys):
+    file = tmp_path / "texts.jsonl"
+    file.write_text('{"id": "x", "text": "a"}\n{"id": "y", "text": "a \\ud800"}\n')
+    assert run("encode", GOLDEN, file, tmp_path / "v.npy") == 2
+    assert "text 1: wanted Unicode text, got '\\ud800' at character 2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("command", "more"), [("encode", "a folder of shards goes on where it was"), ("search", "")])
+def test_what_is_stopped_says_so_in_one_line(monkeypatch, capsys, command, more):
+    def stopped(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.COMMANDS[command], "run", stopped)
+    assert run(command, *"abc"[: 3 if command == "encode" else 2]) == 130
+    said = capsys.readouterr().err
+    assert said == f"jaxemb {command}: stopped" + (f"; run it again: {more}" if more else "") + "\n"

@@ -38,9 +38,23 @@ class Encode:
         """Read, encode, write."""
         from jaxemb import model
 
+        self._check_truncated()
         if self.cache is not None:
             model.cached(self.cache)
         (self._array if self.out.suffix == ".npy" else self._shards)()
+
+    def _check_truncated(self) -> None:
+        """Before the hours of encoding.  Raises: ValueError for a list of ids in place of something else."""
+        if self.truncated is None:
+            return
+        wanted = f"--truncated: wanted a file of its own, got {self.truncated}"
+        if self.truncated.is_dir():
+            raise ValueError(f"{wanted}, a folder")
+        place, out = self.truncated.resolve(), self.out.resolve()
+        if place == self.texts.resolve():
+            raise ValueError(f"{wanted}, the texts to read")
+        if place == out or out in place.parents:
+            raise ValueError(f"{wanted}, in what is written")
 
     def _array(self) -> None:
         import numpy as np

@@ -41,6 +41,8 @@ def pixels(how: Preprocessing, images: Sequence[Any], *, first: int = 0) -> Floa
 def _one(how: Preprocessing, image: Any, name: str) -> Float[np.ndarray, "h w c"]:
     """One image; `name` stands in messages."""
     opened, name = _opened(image, name)
+    if 0 in opened.size:
+        raise ValueError(f"{name}: wanted an image of 1 pixel or more a side, got {opened.width} x {opened.height}")
     values: np.ndarray = np.asarray(_rgb(opened, name, convert=how.do_convert_rgb))
     if how.do_resize:
         values = _resized(how, values)

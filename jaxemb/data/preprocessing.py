@@ -1,5 +1,6 @@
 """What a checkpoint wants done to an image before it reads it: its `preprocessor_config.json`."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -96,8 +97,9 @@ def parse(config: Mapping[str, Any], *, kind: str | None = None) -> Preprocessin
             | {
                 "size": _size(who, values["size"], square),
                 "crop_size": None if values["crop_size"] is None else _sides(who, "crop_size", values["crop_size"]),
-                "image_mean": _three(values["image_mean"]),
-                "image_std": _three(values["image_std"]),
+                "rescale_factor": _number(who, "rescale_factor", values["rescale_factor"]),
+                "image_mean": _three(who, "image_mean", values["image_mean"]),
+                "image_std": _three(who, "image_std", values["image_std"]),
             }
         )
     )
@@ -118,7 +120,7 @@ def _sides(who: str, key: str, told: Any) -> tuple[int, int]:
     sides = (told, told) if isinstance(told, int) else told
     if isinstance(told, Mapping) and told.keys() == {"height", "width"}:
         sides = (told["height"], told["width"])
-    if not isinstance(sides, tuple | list) or len(sides) != 2 or not all(isinstance(n, int) and n > 0 for n in sides):
+    if not isinstance(sides, tuple | list) or len(sides) != 2 or not all(_whole(n) and n > 0 for n in sides):
         raise ValueError(f"{who}: {key} must be a height and a width above 0, got {told!r}")
     return tuple(sides)
 
@@ -127,13 +129,23 @@ def _size(who: str, told: Any, square: bool) -> int | tuple[int, int]:
     """The shorter side, or height and width; a lone number is either, as the class has it."""
     if isinstance(told, Mapping) and told.keys() == {"shortest_edge"}:
         told, square = told["shortest_edge"], False
-    if isinstance(told, int) and told > 0 and not square:
+    if _whole(told) and told > 0 and not square:
         return told
     return _sides(who, "size", told)
 
 
-def _three(told: Any) -> tuple[float, ...]:
-    return (float(told),) * 3 if isinstance(told, int | float) else tuple(float(value) for value in told)
+def _whole(told: Any) -> bool:
+    return isinstance(told, int) and not isinstance(told, bool)
+
+
+def _number(who: str, key: str, told: Any) -> float:
+    if isinstance(told, bool) or not isinstance(told, int | float) or not math.isfinite(told):
+        raise ValueError(f"{who}: {key} must be a finite number, got {told!r:.60}")
+    return float(told)
+
+
+def _three(who: str, key: str, told: Any) -> tuple[float, ...]:
+    return tuple(_number(who, key, value) for value in (told if isinstance(told, tuple | list) else (told,) * 3))
 
 
 def _checked(how: Preprocessing) -> Preprocessing:
@@ -141,7 +153,7 @@ def _checked(how: Preprocessing) -> Preprocessing:
     for field in fields(how):
         if field.name.startswith("do_") and not isinstance(getattr(how, field.name), bool):
             raise ValueError(f"{who}: {field.name} must be true or false, got {getattr(how, field.name)!r}")
-    if how.resample not in _FILTERS:
+    if not _whole(how.resample) or how.resample not in _FILTERS:
         raise ValueError(f"{who}: resample must be the number of one of Pillow's filters, 0 to 5, got {how.resample!r}")
     if how.crop_pct is not None and not isinstance(how.size, int):
         raise ValueError(f"{who}: size must be the shortest_edge alone, got {how.size}")

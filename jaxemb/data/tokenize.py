@@ -60,17 +60,29 @@ def _filled(rows: Sequence[np.ndarray], length: int) -> np.ndarray:
 
 
 def check_texts(texts: Sequence[Any]) -> None:
-    """Raises: TypeError that names the first entry that is no text."""
+    """Raises: TypeError that names the first entry that is no text; ValueError for one that is no Unicode text."""
     for i, text in enumerate(texts):
         if not isinstance(text, str):
             raise TypeError(f"text {i} is {type(text).__name__}, wanted str")
+        _check_unicode(f"text {i}", text)
 
 
 def check_pairs(pairs: Sequence[Any]) -> None:
-    """Raises: TypeError that names the first entry that is no pair of texts."""
+    """Raises: TypeError that names the first entry that is no pair of texts; ValueError for one not in Unicode."""
     for i, pair in enumerate(pairs):
         if not isinstance(pair, tuple | list) or len(pair) != 2 or not all(isinstance(text, str) for text in pair):
             raise TypeError(f"pair {i} is {str(pair)[:60]!r}, wanted two texts")
+        for text in pair:
+            _check_unicode(f"pair {i}", text)
+
+
+def _check_unicode(name: str, text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as broken:
+        raise ValueError(
+            f"{name}: wanted Unicode text, got {text[broken.start]!a} at character {broken.start} ({broken.reason})"
+        ) from broken
 
 
 ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
@@ -101,6 +113,7 @@ class Tokenizer:
       max_length: tokens a text, special ones counted; None for no limit.
       add_special: whether the file's special tokens (as `[CLS]`) are put around a text.
       special: role -> token, for other libraries; as `{"pad_token": "[PAD]"}`.
+    Raises: ValueError for an empty vocabulary, or a limit that special tokens alone fill.
     """
 
     def __init__(
@@ -111,6 +124,8 @@ class Tokenizer:
         add_special: bool = True,
         special: Mapping[str, str] | None = None,
     ) -> None:
+        if not backend.get_vocab_size(with_added_tokens=True):
+            raise ValueError("tokenizer: wanted a vocabulary of one token or more, got an empty one")
         added = backend.num_special_tokens_to_add(False) if add_special else 0
         if max_length is not None and max_length <= added:
             raise ValueError(f"max_length must be above {added} (the special tokens), got {max_length}")
@@ -180,7 +195,7 @@ class Tokenizer:
     def ids(self, texts: Sequence[str]) -> Ids:
         """Token ids of every text, cut to `max_length`.
 
-        Raises: TypeError that names the first entry that is no text.
+        Raises: TypeError that names the first entry that is no text; ValueError for half a surrogate pair.
         """
         check_texts(texts)
         if len(texts) == 1:  # without threads, which take longer to wake than one text to read
@@ -195,8 +210,8 @@ class Tokenizer:
 
         A pair that is longer than `max_length` loses tokens of whichever of its texts is the longer, until it fits.
 
-        Raises: TypeError that names the first entry that is no pair of texts; ValueError when `max_length` leaves a
-          pair no room beside its special tokens.
+        Raises: TypeError that names the first entry that is no pair of texts; ValueError for half a surrogate pair, or
+          when `max_length` leaves a pair no room beside its special tokens.
         """
         check_pairs(pairs)
         added = self._backend.num_special_tokens_to_add(True) if self.add_special else 0

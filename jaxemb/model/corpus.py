@@ -126,7 +126,7 @@ def encode_corpus(
         raise ValueError(f"vectors can be stored as {' or '.join(STORED)}, got {stored!r}")
     devices, out = _all_of(devices), Path(out)
     kind, source = shards.by_name(format), _source(documents)
-    survey, at = _survey(source), machine(model, devices, compile_s=compile_s)
+    survey, at = _survey(source, documents), machine(model, devices, compile_s=compile_s)
     tokenize = partial(tokenized, model, prompt=prompt, prefix=prefix)
     lengths = _lengths(tokenize(survey.sample), survey.documents, model.tokenizer.max_length, at)
     settings = {
@@ -184,7 +184,8 @@ def corpus_shapes(
     Args: as for `encode_corpus`.
     Raises: ValueError for no documents, no devices, or a prompt that the model does not have.
     """
-    at, survey = machine(model, _all_of(devices), compile_s=compile_s), _survey(_source(documents))
+    at = machine(model, _all_of(devices), compile_s=compile_s)
+    survey = _survey(_source(documents), documents)
     sample = tokenized(model, survey.sample, prompt, prefix)
     return [shape(length, at) for length in _lengths(sample, survey.documents, model.tokenizer.max_length, at)]
 
@@ -223,7 +224,7 @@ def _spelling(position: int, document: Any) -> bytes:
     return b"%d %d %b%b" % (len(name), len(text), name, text)
 
 
-def _survey(source: Callable[[], Documents]) -> _Survey:
+def _survey(source: Callable[[], Documents], given: Any = None) -> _Survey:
     """Go through all documents once.  The sample is drawn evenly, always the same one for the same documents."""
     digest, sample, draw, seen = hashlib.sha256(), list[str](), random.Random(0), 0
     for document in source():
@@ -235,7 +236,8 @@ def _survey(source: Callable[[], Documents]) -> _Survey:
         elif (place := draw.randrange(seen)) < SAMPLE:
             sample[place] = document[1]
     if not seen:
-        raise ValueError("encode_corpus: wanted one document or more, got none")
+        name = f"{given}: " if isinstance(given, str | Path) else ""
+        raise ValueError(f"encode_corpus: {name}wanted one document or more, got none")
     return _Survey(seen, digest.hexdigest(), sample)
 
 

@@ -50,7 +50,8 @@ class Corpus:
 def open_corpus(folder: Path | str) -> Corpus:
     """What `encode_corpus` wrote.
 
-    Raises: FileNotFoundError where there is none; ValueError for another kind of folder, or one that is not finished.
+    Raises: FileNotFoundError where there is none; ValueError for another kind of folder, one that is not finished, or
+      a manifest that lacks something, by name.
     """
     folder = Path(folder)
     if not (folder / FILE).is_file():
@@ -122,7 +123,43 @@ def _read(folder: Path) -> dict[str, Any]:
     if not isinstance(told, dict) or told.get("kind") != FORMAT:
         got = told.get("kind") if isinstance(told, dict) else type(told).__name__
         raise ValueError(f"{folder / FILE}: wanted the manifest of an encoded corpus, {FORMAT!r}, got {got!r}")
+    return _whole(folder / FILE, told)
+
+
+_COUNT, _COUNT_LATER, _NAME = (int,), (int, type(None)), (str,)
+KINDS: dict[str, tuple[type, ...]] = {
+    "settings": (dict,), "shards": (list,), "truncated": _COUNT_LATER, "empty": _COUNT_LATER,
+}  # fmt: skip
+SETTING_KINDS: dict[str, tuple[type, ...]] = {
+    "documents": _COUNT, "dimensions": _COUNT, "shard_rows": _COUNT, "format": _NAME,
+}  # fmt: skip
+SHARD_KINDS: dict[str, tuple[type, ...]] = {
+    "file": _NAME, "rows": _COUNT, "truncated": _COUNT, "empty": _COUNT, "bytes": _COUNT, "sha256": _NAME,
+}  # fmt: skip
+"""What a manifest, its settings and its shards must have; a run that is not finished has no totals yet."""
+
+
+def _whole(file: Path, told: dict[str, Any]) -> dict[str, Any]:
+    """The same manifest.  Raises: ValueError that names what it lacks, or what has a value it cannot have."""
+    _has(f"{file}:", told, KINDS)
+    _has(f"{file}: settings:", told["settings"], SETTING_KINDS)
+    if told["settings"]["shard_rows"] < 1:
+        raise ValueError(f"{file}: settings: shard_rows must be 1 or more, got {told['settings']['shard_rows']}")
+    for number, one in enumerate(told["shards"]):
+        _has(f"{file}: shard {number}:", one, SHARD_KINDS)
     return told
+
+
+def _has(where: str, told: Any, kinds: Mapping[str, tuple[type, ...]]) -> None:
+    if not isinstance(told, dict):
+        raise ValueError(f"{where} wanted names and values, got {type(told).__name__}")
+    if missing := [key for key in kinds if key not in told]:
+        raise ValueError(f"{where} lacks {', '.join(missing)}")
+    for key, wanted in kinds.items():
+        value = told[key]
+        if isinstance(value, bool) or not isinstance(value, wanted) or (isinstance(value, int) and value < 0):
+            names = " or ".join(kind.__name__ for kind in wanted)
+            raise ValueError(f"{where} {key} must be {names}, and no number below 0, got {value!r:.60}")
 
 
 def begin(out: Path, settings: Mapping[str, Any]) -> dict[str, Any]:

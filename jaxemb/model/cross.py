@@ -20,7 +20,7 @@ from jaxemb import encode as encoders
 from jaxemb import progress
 from jaxemb.data.tokenize import Ids, Tokenizer, check_pairs
 from jaxemb.encode.text.heads import Classifier, classified
-from jaxemb.model import encoding, prompts
+from jaxemb.model import encoding, precision, prompts
 from jaxemb.model.spec import Model, Spec
 from jaxemb.types import Encoder, Params
 
@@ -104,7 +104,7 @@ def make_cross(spec: CrossSpec, params: Params, tokenizer: Tokenizer, *, dtype: 
         kinds, most = getattr(spec.backbone, "type_vocab_size", 0), _most_segments(tokenizer)
         if most > kinds:
             raise ValueError(f"the tokenizer gives pairs {most} segments, the encoder has rows for {kinds}")
-    encoder = _built(spec.backbone, spec.classifier, jnp.dtype(dtype).name)
+    encoder = _built(spec.backbone, spec.classifier, precision.checked(dtype).name)
     return CrossModel(encoder, params, tokenizer, spec, jnp.dtype(dtype))
 
 
@@ -204,12 +204,14 @@ def rank(cross: CrossModel, query: str, documents: Sequence[str], *, top: int | 
     Args:
       top: how many; all by default.
       how: as `logits` takes it.
-    Raises: ValueError for a model with several labels: which of them ranks is not said.
+    Raises: ValueError for a model with several labels: which of them ranks is not said; for a `top` below 1.
     """
     if len(cross.labels) != 1:
         raise ValueError(f"rank: wanted a model with one score a pair, got one with labels {', '.join(cross.labels)}")
     if isinstance(documents, str):
         raise TypeError(f"rank: wanted a list of documents, got one text, {documents[:60]!r}")
+    if top is not None and top < 1:
+        raise ValueError(f"rank: top must be 1 or more, got {top}")
     scores = score(cross, [(query, document) for document in documents], **how)
     order = np.argsort(-scores, kind="stable")[:top]
     return Ranking(order, scores[order])

@@ -180,7 +180,9 @@ def save_cross(cross: CrossModel, folder: Path | str) -> None:
     _only_a_transformer(Path(folder))  # what is there and is another model must not be replaced
     spec = cross.spec
     entries = head_names.classifier_keys(encoders.family_of(spec.backbone), spec.backbone, spec.classifier)
-    with atomic.folder(folder, replaces=checkpoint.WEIGHTS) as partial:
+    with atomic.folder(
+        folder, replaces=checkpoint.WEIGHTS, other=settings.other_than("SequenceClassification")
+    ) as partial:
         for name, content in _files(cross).items():
             (partial / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         (partial / "tokenizer.json").write_text(cross.tokenizer.to_json(), encoding="utf-8")

@@ -1,6 +1,7 @@
 """Texts to vectors: batches of planned shapes, their order restored."""
 
 import functools
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -93,7 +94,11 @@ def machine(model: Model, devices: Sequence[jax.Device] = (), *, compile_s: floa
 
     A token is taken to cost two operations a weight, tables of ids left out.  These are round figures: a plan only
     weighs padding against compiling with them.
+
+    Raises: ValueError for a `compile_s` that is no number from 0.
     """
+    if isinstance(compile_s, bool) or not isinstance(compile_s, int | float) or not 0 <= compile_s < math.inf:
+        raise ValueError(f"compile_s must be a number of seconds from 0, got {compile_s!r}")
     platform = devices[0].platform if devices else jax.default_backend()
     vocabulary = model.spec.backbone.vocab_size
     weights = sum(leaf.size for leaf in jax.tree.leaves(model.params) if leaf.ndim and leaf.shape[0] != vocabulary)
@@ -113,7 +118,11 @@ def fixed(longest: int | None, at: Machine = ONE_CPU) -> list[tuple[int, int]]:
     """Every shape that a few texts can be given: what is worth compiling before the first query comes.
 
     With no `longest`, up to the last of `tokenize.BUCKETS`.
+
+    Raises: ValueError for a `longest` below 1.
     """
+    if longest is not None and longest < 1:
+        raise ValueError(f"longest must be 1 token or more, got {longest}")
     lengths = BUCKETS if longest is None else sorted({min(size, longest) for size in (*BUCKETS, longest)})
     return [(rows, length) for length in lengths for rows in _rows(length, (), at)]
 
@@ -186,7 +195,12 @@ def plan(lengths: Sequence[int], longest: int | None, at: Machine = ONE_CPU) -> 
 
     >>> plan([3, 5, 40, 41, 200], 256).shapes
     [(1, 256), (4, 48)]
+
+    Raises: ValueError that names the first length below 0.
     """
+    for text, length in enumerate(lengths):
+        if length < 0:
+            raise ValueError(f"text {text}: a length must be 0 tokens or more, got {length}")
     few = len(lengths) <= ROWS[-1] * at.devices
     return fill(lengths, longest, () if few else choose(lengths, longest, at), at)
 

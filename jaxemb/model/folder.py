@@ -5,7 +5,7 @@ Either generation of its files is read; the older one is written, which every re
 
 import importlib.util
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -64,6 +64,19 @@ def is_late(folder: Path) -> bool:
     """Whether a folder holds a late-interaction model, which has a vector for every token."""
     told = settings.read(folder / "config_sentence_transformers.json", {})
     return told.get("model_type") in LATE or "query_prefix" in told
+
+
+def not_plain(folder: Path) -> str | None:
+    """What a folder of modules holds, where that is no text encoder that pools; None where it is one."""
+    if is_late(folder):
+        return "a late-interaction model"
+    kinds = [row.kind for row in modules.listed(folder)]
+    return None if kinds[:1] == ["StaticEmbedding"] or "Pooling" in kinds else f"a model of the modules {kinds}"
+
+
+def not_late(folder: Path) -> str | None:
+    """What a folder of modules holds, where that is no late-interaction model; None where it is one."""
+    return None if is_late(folder) else f"a model of the modules {[row.kind for row in modules.listed(folder)]}"
 
 
 def load(source: Path | str, *, pooling: str | None = None, dtype: DTypeLike = jnp.float32) -> Model:
@@ -193,7 +206,8 @@ def save(
 
     Args:
       layout: whose folder to write.
-    Raises: ValueError for a model that the library would read otherwise, by what it cannot say.
+    Raises: ValueError for a model that the library would read otherwise, by what it cannot say; FileExistsError where a
+      folder of another kind is.
     """
     if layout == "model2vec":
         root = {"config.json": static.model2vec_settings(model)}
@@ -201,7 +215,7 @@ def save(
         parts += [Part("Normalize", {}, {})] if model.spec.normalize else []
     else:
         root, parts = {"config_sentence_transformers.json": _use_settings(model.spec)}, _parts(model)
-    written(folder, parts, root, _tokens(model))
+    written(folder, parts, root, _tokens(model), other=not_plain)
 
 
 def _tokens(model: Model) -> str:
@@ -237,20 +251,28 @@ def _use_settings(spec: Spec) -> dict[str, Any]:
     return told if spec.default_prompt is None else {**told, "default_prompt_name": spec.default_prompt}
 
 
-def written(folder: Path | str, parts: Sequence[Part], root: Mapping[str, Any], tokens: str) -> None:
+def written(
+    folder: Path | str,
+    parts: Sequence[Part],
+    root: Mapping[str, Any],
+    tokens: str,
+    *,
+    other: Callable[[Path], str | None],
+) -> None:
     """Write a folder of modules; whole or not at all.
 
     Args:
       parts: the first stands in the folder itself, every other in one of its own.
       root: further settings files of the folder.
       tokens: the tokenizer file.
+      other: what a folder that is there holds, where it must not be replaced; as `atomic.folder` takes it.
     """
     places = [f"{i}_{part.kind}" if i else "" for i, part in enumerate(parts)]
     listed = [
         {"idx": i, "name": str(i), "path": place, "type": f"{part.package}.{part.kind}"}
         for i, (place, part) in enumerate(zip(places, parts, strict=True))
     ]
-    with atomic.folder(folder, replaces="modules.json") as partial:
+    with atomic.folder(folder, replaces="modules.json", other=other) as partial:
         for place, part in zip(places, parts, strict=True):
             (partial / place).mkdir(exist_ok=True)
             _write(partial / place, part.settings)

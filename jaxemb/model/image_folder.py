@@ -4,8 +4,9 @@ A pair may also stand in a sentence-transformers folder, under a module `CLIPMod
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -162,15 +163,20 @@ def save_images(model: ImageModel, folder: Path | str) -> None:
     """Write a folder that transformers loads, with what is done to images; whole or not at all.
 
     A classifier or a pooler that the checkpoint had is not written.  EfficientNet-Lite is read by this library alone.
+
+    Raises: FileExistsError where a folder of another kind is, as one of a pair.
     """
     family = image.image_family_of(model.spec.backbone)
     files = {"config.json": family.describe(model.spec.backbone)}
     tensors = checkpoint.to_foreign(model.params, family.keys(model.spec.backbone))
-    _write(folder, files, model.preprocessing, tensors)
+    _write(folder, files, model.preprocessing, tensors, other=partial(_other, pair=False))
 
 
 def save_text_images(pair: TextImage, folder: Path | str) -> None:
-    """Write a folder that transformers loads: towers, tokenizer and what is done to images; whole or not at all."""
+    """Write a folder that transformers loads: towers, tokenizer and what is done to images; whole or not at all.
+
+    Raises: FileExistsError where a folder of another kind is, as one of a single tower.
+    """
     family, tokenizer = image.image_family_of(pair.config), pair.text.tokenizer
     params = {"text": pair.text.params, "image": pair.image.params, **pair.constants}
     fills = hasattr(pair.config.text_config, "pad_token_id")  # then nothing is masked
@@ -184,7 +190,17 @@ def save_text_images(pair: TextImage, folder: Path | str) -> None:
         },
     }
     texts = {"tokenizer.json": tokenizer.to_json()}
-    _write(folder, files, pair.image.preprocessing, checkpoint.to_foreign(params, family.keys(pair.config)), texts)
+    tensors = checkpoint.to_foreign(params, family.keys(pair.config))
+    _write(folder, files, pair.image.preprocessing, tensors, texts, other=partial(_other, pair=True))
+
+
+def _other(folder: Path, *, pair: bool) -> str | None:
+    """What a folder holds, where that is not a pair of towers or not a single one; None where it is."""
+    name = settings.read(folder / "config.json", {}).get("model_type")
+    family = next((one for one in image.IMAGE_FAMILIES if name in one.names), None)
+    if family is not None and (family.config not in image.TOWERS) == pair:
+        return None
+    return f"{'no model of images' if family is None else 'one tower' if pair else 'a pair of towers'}, {name}"
 
 
 def _write(
@@ -193,10 +209,12 @@ def _write(
     how: Preprocessing,
     tensors: Mapping[str, np.ndarray],
     texts: Mapping[str, str] | None = None,
+    *,
+    other: Callable[[Path], str | None],
 ) -> None:
     told = {**files, PREPROCESSOR: preprocessing.describe(how)}
     written = {name: json.dumps(content, indent=2) + "\n" for name, content in told.items()} | dict(texts or {})
-    with atomic.folder(folder, replaces=PREPROCESSOR) as partial:
+    with atomic.folder(folder, replaces=PREPROCESSOR, other=other) as unfinished:
         for name, content in written.items():
-            (partial / name).write_text(content, encoding="utf-8")
-        checkpoint.write_tensors(tensors, partial / checkpoint.WEIGHTS)
+            (unfinished / name).write_text(content, encoding="utf-8")
+        checkpoint.write_tensors(tensors, unfinished / checkpoint.WEIGHTS)

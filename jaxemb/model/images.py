@@ -18,6 +18,7 @@ from jaxemb.data import preprocessing
 from jaxemb.data.images import pixels
 from jaxemb.data.preprocessing import Preprocessing
 from jaxemb.encode import image
+from jaxemb.model import precision
 from jaxemb.model.spec import Model
 from jaxemb.types import Encoder, Params
 
@@ -73,7 +74,7 @@ class TextImage(NamedTuple):
 
 def build_images(spec: ImageSpec, *, dtype: DTypeLike = jnp.float32) -> Encoder:
     """The encoder that a spec describes; params stay float32, products run in `dtype`."""
-    return _built(spec, jnp.dtype(dtype).name)
+    return _built(spec, precision.checked(dtype).name)
 
 
 @functools.lru_cache(maxsize=32)
@@ -103,10 +104,13 @@ def encode_images(model: ImageModel, images: Iterable[Any], *, what: str | None 
     Args:
       images: paths, Pillow images or arrays, as `data.images.pixels` takes them; a list or any other iterable.
       what: the name of a progress bar, for images that can be counted beforehand; None shows none.
-    Raises: what `data.images.pixels` raises; FloatingPointError that names the first vector that is not finite.
+    Raises: what `data.images.pixels` raises; TypeError for one image instead of a list; FloatingPointError that names
+      the first vector that is not finite.
     """
     if isinstance(images, str | Path):
         raise TypeError(f"encode_images: wanted a list of images, got one path, {str(images)!r}")
+    if not isinstance(images, Iterable) or getattr(images, "ndim", 1) in (2, 3):  # whose rows are no images
+        raise TypeError(f"encode_images: wanted a list of images, got one {type(images).__name__}")
     total = len(images) if isinstance(images, Sized) else 0
     found: list[np.ndarray] = []
     with progress.bar(what or "", total, shown=what is not None and total > 0) as advance:

@@ -20,6 +20,7 @@ from jaxtyping import Array, DTypeLike, Float, Int
 from jaxemb import encode as encoders
 from jaxemb import progress
 from jaxemb.data.tokenize import Tokenizer, bucket, check_texts, pad
+from jaxemb.model import precision
 from jaxemb.model.spec import after, sizes_after
 from jaxemb.types import Backbone, Params, Tokens
 
@@ -103,7 +104,7 @@ def make_late(spec: LateSpec, params: Params, tokenizer: Tokenizer, *, dtype: DT
         raise ValueError(f"the tokenizer has {tokenizer.size} ids, the encoder {spec.backbone.vocab_size} rows")
     if spec.expansion is not None and spec.expansion.token not in tokenizer.vocabulary:
         raise ValueError(f"queries are filled up with {spec.expansion.token!r}, which is no token of the tokenizer")
-    backbone = _built(spec.backbone, spec.modules, spec.normalize, jnp.dtype(dtype).name)
+    backbone = _built(spec.backbone, spec.modules, spec.normalize, precision.checked(dtype).name)
     return LateModel(backbone, params, tokenizer, spec, jnp.dtype(dtype))
 
 

@@ -197,6 +197,8 @@ def save_late(late: LateModel, folder: Path | str) -> None:
     """Write a folder that sentence-transformers loads as a `MultiVectorEncoder`, from release 6 on.
 
     It appears whole or not at all.
+
+    Raises: FileExistsError where a folder of another kind is.
     """
     spec = late.spec
     files = transformer.files(spec.backbone, spec.max_length, late.tokenizer)
@@ -216,7 +218,9 @@ def save_late(late: LateModel, folder: Path | str) -> None:
         *written[at:],
     ]
     use = {"model_type": "MultiVectorEncoder", "prompts": dict(spec.prompts), "similarity_fn_name": "maxsim"}
-    folders.written(folder, parts, {"config_sentence_transformers.json": use}, late.tokenizer.to_json())
+    folders.written(
+        folder, parts, {"config_sentence_transformers.json": use}, late.tokenizer.to_json(), other=folders.not_late
+    )
 
 
 def _lengths(spec: LateSpec) -> dict[str, Any]:

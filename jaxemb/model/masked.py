@@ -15,12 +15,12 @@ from jaxtyping import DTypeLike
 
 from jaxemb import atomic, checkpoint
 from jaxemb import encode as encoders
-from jaxemb.data.tokenize import Tokenizer
+from jaxemb.data.tokenize import Tokenizer, check_texts
 from jaxemb.encode.family import headed
 from jaxemb.encode.text import head_names
 from jaxemb.encode.text.heads import Headed, WordScorer, masked_lm
 from jaxemb.model import folder as folders
-from jaxemb.model import settings, transformer
+from jaxemb.model import precision, settings, transformer
 from jaxemb.types import Params
 
 
@@ -57,7 +57,7 @@ def make_masked(
         tokenizer = tokenizer.limited(positions, add_special=True)
     elif tokenizer.max_length > positions:
         raise ValueError(f"the tokenizer reads {tokenizer.max_length} tokens a text, the encoder {positions}")
-    dtype = jnp.dtype(dtype)
+    dtype = precision.checked(dtype)
     states = family.backbone(backbone, dtype=dtype)
     made = masked_lm(states, head, backbone.vocab_size, backbone.hidden_size, dtype=dtype)
     return MaskedModel(Headed(made.init, jax.jit(made.apply)), params, tokenizer, backbone, head, dtype)
@@ -102,31 +102,46 @@ def save_masked(model: MaskedModel, folder: Path | str) -> None:
     files = transformer.files(model.backbone, model.tokenizer.max_length, model.tokenizer)
     told = head_names.describe_word_scorer(files["config.json"], model.head)
     keys = head_names.masked_lm_keys(encoders.family_of(model.backbone), model.backbone, model.head)
-    with atomic.folder(folder, replaces=checkpoint.WEIGHTS) as partial:
+    with atomic.folder(folder, replaces=checkpoint.WEIGHTS, other=settings.other_than("MaskedLM")) as partial:
         for name, content in (("config.json", told), (transformer.TOKENS, files[transformer.TOKENS])):
             (partial / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         (partial / "tokenizer.json").write_text(model.tokenizer.to_json(), encoding="utf-8")
         checkpoint.write_tensors(checkpoint.to_foreign(model.params, keys), partial / checkpoint.WEIGHTS)
 
 
-def fill(model: MaskedModel, texts: Sequence[str], *, mask: str = "[MASK]", top: int = 5) -> list[list[str]]:
+def fill(model: MaskedModel, texts: Sequence[str], *, mask: str | None = None, top: int = 5) -> list[list[str]]:
     """The likeliest words, best first, for the first masked place of every text.
 
     Args:
-      mask: the token that stands for what is asked for, as the tokenizer spells it.
+      mask: the token that stands for what is asked for, as the tokenizer spells it; by default the tokenizer's own, or
+        `[MASK]` where it tells none.
       top: how many words.
-    Raises: ValueError that names a token the tokenizer does not have, or the first text without it.
+    Raises: ValueError that names a token the tokenizer does not have, or the first text without it, or fewer words than
+      one; TypeError for one text instead of a list; FloatingPointError that names the first text with a logit that is
+      not finite.
     """
+    if isinstance(texts, str):
+        raise TypeError(f"fill: wanted a list of texts, got one text, {texts[:40]!r}")
+    if top < 1:
+        raise ValueError(f"top must be 1 or more, got {top}")
+    check_texts(texts)
+    mask = model.tokenizer.special.get("mask_token", "[MASK]") if mask is None else mask
     vocabulary = model.tokenizer.vocabulary
     if mask not in vocabulary:
         raise ValueError(f"the tokenizer has no token {mask!r}")
+    if len(texts) == 0:
+        return []
     tokens = model.tokenizer(texts)
     there = np.asarray(tokens.ids) == vocabulary[mask]
     if len(without := np.flatnonzero(~there.any(axis=1))):
         raise ValueError(f"text {without[0]} has no {mask!r} in its first {model.tokenizer.max_length} tokens")
-    logits = np.asarray(model.language.apply(model.params, tokens))
+    exact = "highest" if model.dtype == jnp.float32 else "default"  # float32 means float32 on accelerators, too
+    with jax.default_matmul_precision(exact):
+        logits = np.asarray(model.language.apply(model.params, tokens))
     words = {number: word for word, number in vocabulary.items()}
     rows = logits[np.arange(len(texts)), there.argmax(axis=1)]
+    if len(broken := np.flatnonzero(~np.isfinite(rows).all(axis=1))):
+        raise FloatingPointError(f"a logit of text {broken[0]} is not finite: {texts[broken[0]][:40]!r}")
     known = np.array([number in words for number in range(rows.shape[1])])
     best = np.argsort(np.where(known, -rows, np.inf), axis=1, kind="stable")[:, :top]
     return [[words[int(number)] for number in row] for row in best]

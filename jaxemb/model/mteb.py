@@ -90,7 +90,7 @@ class MtebEncoder:
           hf_split, hf_subset: not needed.
           prompt_type: `query`, `document` or None.
           settings: of `SETTINGS`; the size of batches is planned here, whatever `batch_size` says.
-        Raises: ValueError for other settings, or for batches without texts.
+        Raises: ValueError for other settings, or for batches without texts; TypeError where `text` is no list.
         """
         _check(settings)
         prompts, side = self.model.spec.prompts, None if prompt_type is None else str(prompt_type)
@@ -155,4 +155,7 @@ def _check(settings: Mapping[str, Any]) -> None:
 def _texts(batch: Mapping[str, Any]) -> list[str]:
     if "text" not in batch:
         raise ValueError(f"encode for mteb: wanted batches with 'text', got one with {sorted(batch)}")
-    return batch["text"]
+    texts = batch["text"]
+    if isinstance(texts, str) or not isinstance(texts, Iterable):
+        raise TypeError(f"encode for mteb: 'text' must be a list of texts, got {type(texts).__name__} {texts!r:.60}")
+    return list(texts)

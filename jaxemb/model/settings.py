@@ -1,7 +1,7 @@
 """Settings files of a model folder: JSON, of which every key is known or refused."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,3 +66,13 @@ def truth(file: Path, told: Mapping[str, Any], key: str, fallback: bool) -> bool
     if not isinstance(value, bool):
         raise ValueError(f"{file}: {key} must be true or false, got {value!r}")
     return value
+
+
+def other_than(task: str) -> Callable[[Path], str | None]:
+    """What a folder holds by its `config.json`, where that is no architecture `...For{task}`; for `atomic.folder`."""
+
+    def other(folder: Path) -> str | None:
+        named = read(folder / "config.json", {}).get("architectures") or ["no architecture"]
+        return None if all(str(name).endswith(f"For{task}") for name in named) else ", ".join(map(str, named))
+
+    return other

@@ -16,6 +16,7 @@ from jaxemb import checkpoint
 from jaxemb import encode as encoders
 from jaxemb.data.tokenize import Tokenizer
 from jaxemb.encode import image
+from jaxemb.model import precision
 from jaxemb.types import Backbone, Encoder, Params
 
 
@@ -108,10 +109,10 @@ def build(spec: Spec, *, dtype: DTypeLike = jnp.float32) -> Encoder:
 
     Models of one shape share it, and so what is compiled for it.
 
-    Raises: ValueError when the pooling is unknown or missing, or a module does not fit.
+    Raises: ValueError when the pooling is unknown or missing, a module does not fit, or products cannot be in `dtype`.
     """
     sizes(spec)
-    return _built(spec.backbone, spec.poolings, spec.modules, spec.normalize, jnp.dtype(dtype).name)
+    return _built(spec.backbone, spec.poolings, spec.modules, spec.normalize, precision.checked(dtype).name)
 
 
 @functools.lru_cache(maxsize=32)

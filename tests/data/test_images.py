@@ -188,3 +188,27 @@ def test_a_value_of_another_type_is_named(as_users_call):
         vit(do_resize="yes")
     with pytest.raises(ValueError, match=r"image_processor_type must be one of .*, got None"):
         preprocessing.parse({"size": 3})
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"rescale_factor": "1"}, "rescale_factor must be a finite number, got '1'"),
+        ({"rescale_factor": float("nan")}, "rescale_factor must be a finite number, got nan"),
+        ({"image_mean": [0.5, 0.5, float("inf")]}, "image_mean must be a finite number, got inf"),
+        ({"image_mean": True}, "image_mean must be a finite number, got True"),
+        ({"image_std": ["a", 1, 1]}, "image_std must be a finite number, got 'a'"),
+        ({"size": True}, "size must be a height and a width above 0, got True"),
+        ({"size": {"shortest_edge": True}}, "size must be a height and a width above 0, got True"),
+        ({"size": [True, 8]}, r"size must be a height and a width above 0, got \[True, 8\]"),
+        ({"resample": True}, "resample must be the number of one of Pillow's filters, 0 to 5, got True"),
+    ],
+)
+def test_what_is_no_number_is_refused(told, message):
+    with pytest.raises(ValueError, match=f"ViTImageProcessor: {message}"):
+        vit(**told)
+
+
+def test_an_image_without_pixels_is_named():
+    with pytest.raises(ValueError, match="image 1: wanted an image of 1 pixel or more a side, got 0 x 4"):
+        pixels(vit(), [Image.new("RGB", (4, 4)), Image.new("RGB", (0, 4))])

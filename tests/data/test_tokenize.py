@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer as Backend
+from tokenizers.models import WordLevel
 
 from jaxemb.data.tokenize import Tokenizer, pad
 
@@ -56,3 +58,18 @@ def test_a_limit_without_room_for_a_pair_is_refused():
 def test_a_row_longer_than_the_batch_is_named(tokenizer):
     with pytest.raises(ValueError, match="pad: row 0 has 5 tokens, wanted 4 at most"):
         pad(tokenizer.pairs([("a", "b")]).rows, 4)
+
+
+@pytest.mark.parametrize("texts", [["a\ud800"], ["a", "b", "\udc00"]])
+def test_half_a_surrogate_pair_is_named(tokenizer, texts):
+    with pytest.raises(ValueError, match=rf"text {len(texts) - 1}: wanted Unicode text, got '\\ud"):
+        tokenizer.ids(texts)
+    with pytest.raises(ValueError, match=rf"pair {len(texts) - 1}: wanted Unicode text, got '\\ud"):
+        tokenizer.pairs([("a", text) for text in texts])
+
+
+def test_an_empty_vocabulary_is_refused(tmp_path):
+    file = tmp_path / "tokenizer.json"
+    file.write_text(Backend(WordLevel({})).to_str())
+    with pytest.raises(ValueError, match="wanted a vocabulary of one token or more, got an empty one"):
+        Tokenizer.load(file)

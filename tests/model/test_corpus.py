@@ -361,3 +361,35 @@ def test_memory_does_not_grow_with_the_corpus(tmp_path):
         return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
     assert peak(100_000) < 1.1 * peak(10_000)
+
+
+@pytest.mark.parametrize(
+    ("at", "change", "message"),
+    [
+        ((), {"shards": None}, "lacks shards"),
+        ((), {"settings": None}, "lacks settings"),
+        ((), {"truncated": None}, "lacks truncated"),
+        ((), {"truncated": "2"}, "truncated must be int or NoneType, and no number below 0, got '2'"),
+        (("settings",), {"documents": None}, "settings: lacks documents"),
+        (("settings",), {"shard_rows": 0}, "shard_rows must be 1 or more, got 0"),
+        (("shards", 1), {"sha256": None, "bytes": None}, "shard 1: lacks bytes, sha256"),
+        (("shards", 1), {"rows": True}, "shard 1: rows must be int, and no number below 0, got True"),
+    ],
+)
+def test_a_manifest_that_lacks_something_is_refused_by_name(whole, tmp_path, at, change, message):
+    told = json.loads((whole / "manifest.json").read_text())
+    changed = told
+    for key in at:
+        changed = changed[key]
+    for key, value in change.items():
+        changed.pop(key) if value is None else changed.update({key: value})
+    (tmp_path / "manifest.json").write_text(json.dumps(told))
+    with pytest.raises(ValueError, match=f"manifest.json: .*{message}"):
+        model.open_corpus(tmp_path)
+
+
+def test_a_file_without_documents_is_named(bert, tmp_path):
+    file = tmp_path / "none.jsonl"
+    file.write_text("")
+    with pytest.raises(ValueError, match=r"none\.jsonl: wanted one document or more, got none"):
+        one_device(bert, file, tmp_path / "out")

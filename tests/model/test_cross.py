@@ -171,6 +171,11 @@ def test_what_is_saved_is_read_again(tmp_path, three, name):
     cross_folder.save_cross(model, tmp_path / "saved")  # which replaces it
 
 
+def test_products_of_other_types_are_refused(three):
+    with pytest.raises(ValueError, match=r"dtype must be one of .*, got int8"):
+        cross.make_cross(three.spec, three.params, three.tokenizer, dtype="int8")
+
+
 def test_bfloat16_stays_close(three):
     half = cross.make_cross(three.spec, three.params, three.tokenizer, dtype="bfloat16")
     assert half.dtype == jnp.bfloat16
@@ -258,3 +263,17 @@ def test_what_is_no_pair_and_what_cannot_be_ranked(one, three, as_users_call):
     broken = one._replace(params=jax.tree.map(lambda leaf: leaf * np.nan, one.params))
     with pytest.raises(FloatingPointError, match="the logits of pair 0 are not finite"):
         cross.score(broken, [("a", "b")])
+
+
+def test_a_folder_of_another_kind_is_never_replaced(one, tmp_path):
+    there = shutil.copytree(GOLDEN / "images" / "vit", tmp_path / "vit")
+    (there / "notes.txt").write_text("years of work")
+    with pytest.raises(FileExistsError, match=r"a folder of the same kind, got ViTModel \(\['config\.json'"):
+        cross_folder.save_cross(one, there)
+    assert (there / "notes.txt").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("top", [0, -1])
+def test_ranking_none_is_refused(one, top):
+    with pytest.raises(ValueError, match=f"rank: top must be 1 or more, got {top}"):
+        cross.rank(one, "a", ["b", "c"], top=top)

@@ -220,3 +220,23 @@ def test_compilations_are_those_of_the_plan(bert, monkeypatch):
     for text in ("a", "b c d", "e " * 8):
         model.encode(fresh, [text])
     assert fresh.encoder.apply._cache_size() == len(shapes) + 2  # (1, 8) and (1, 12), whatever the queries
+
+
+@pytest.mark.parametrize("wrong", [-1.0, float("nan"), float("inf"), True, "1"])
+def test_seconds_to_compile_are_a_number_from_0(bert, wrong, as_users_call):
+    with pytest.raises(ValueError, match=f"compile_s must be a number of seconds from 0, got {wrong!r}"):
+        model.encode(bert, ["a"], compile_s=wrong)
+    assert encoding.machine(bert, compile_s=0).program == 0
+
+
+def test_lengths_below_0_are_refused():
+    with pytest.raises(ValueError, match="longest must be 1 token or more, got -3"):
+        encoding.fixed(-3)
+    with pytest.raises(ValueError, match="text 1: a length must be 0 tokens or more, got -1"):
+        encoding.plan([0, -1], 8)
+
+
+def test_half_a_surrogate_pair_is_named_by_its_text(bert):
+    texts = ["a"] * encoding.SLICE + ["b", "a\ud800"]
+    with pytest.raises(ValueError, match=f"text {len(texts) - 1}: wanted Unicode text"):
+        model.encode(bert, texts, report=quiet)

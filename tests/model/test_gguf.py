@@ -240,7 +240,7 @@ def test_tokens_around_a_text(ends, wanted, tmp_path):
         ({"shape": {"embedding_length": 40}}, "wanted shape .*40"),
         ({"shape": {"vocab_size": 9}}, r"embeddings.tokens.table: wanted shape \(9, 32\), got"),
         ({"tensors": {"rope_freqs.weight": np.ones(4, np.float32)}}, "left over rope_freqs.weight"),
-        ({"tensors": {"blk.0.attn_q.weight": np.ones((30, 32), np.float32)}}, "attention.qkv.kernel: "),
+        ({"tensors": {"blk.0.attn_q.weight": np.ones((30, 32), np.float32)}}, "blk.0.attn_q.weight: wanted shape"),
         ({"tensors": {"output.weight": np.ones((3, 32), np.float32)}, "head": True}, "head.table: wanted shape"),
         ({"tokenizer": {"model": "llama"}}, "model 'gpt2' .* got 'llama' and 'smollm'"),
         ({"tokenizer": {"pre": "deepseek-llm"}}, "pre one of .* got 'gpt2' and 'deepseek-llm'"),

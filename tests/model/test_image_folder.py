@@ -154,3 +154,23 @@ def test_someone_elses_folder_is_never_replaced(vit, tmp_path):
     with pytest.raises(FileExistsError, match=r"a folder with preprocessor_config\.json, got one with \['config.json'"):
         model.save_images(vit, tmp_path)
     assert (tmp_path / "config.json").read_text() == "{}"
+
+
+def test_a_pair_and_a_single_tower_never_replace_each_other(vit, pair, tmp_path):
+    name, loaded = pair
+    for kind, save, ours, message in (
+        (name, model.save_images, vit, f"a folder of the same kind, got a pair of towers, {name}"),
+        ("vit", model.save_text_images, loaded, "a folder of the same kind, got one tower, vit"),
+    ):
+        there = shutil.copytree(GOLDEN / kind, tmp_path / kind)
+        with pytest.raises(FileExistsError, match=message):
+            save(ours, there)
+        assert sorted(file.name for file in there.iterdir()) == sorted(file.name for file in (GOLDEN / kind).iterdir())
+
+
+def test_one_image_is_no_list_of_images(vit, as_users_call):
+    pillow, image = pytest.importorskip("PIL.Image"), drawn(1)[0]
+    for one, kind in ((image, "ndarray"), (image[:, :, 0], "ndarray"), (pillow.fromarray(image), "Image")):
+        with pytest.raises(TypeError, match=f"encode_images: wanted a list of images, got one {kind}"):
+            model.encode_images(vit, one)
+    np.testing.assert_array_equal(model.encode_images(vit, image[None]), model.encode_images(vit, [image]))

@@ -177,3 +177,15 @@ def test_modules_of_other_kinds_are_named(tmp_path):
         (tmp_path / "m" / "modules.json").write_text(json.dumps(kept))
         with pytest.raises(ValueError, match=message):
             model.load_late(tmp_path / "m")
+
+
+def test_a_late_folder_and_a_plain_one_never_replace_each_other(late, tmp_path):
+    for kind, save, ours, message in (
+        ("dense", model.save_late, late, r"got a model of the modules \['Transformer', 'Pooling'"),
+        ("late", model.save, model.load(GOLDEN / "dense"), "got a late-interaction model"),
+    ):
+        there = shutil.copytree(GOLDEN / kind, tmp_path / kind)
+        with pytest.raises(FileExistsError, match=message):
+            save(ours, there)
+        assert sorted(file.name for file in there.iterdir()) == sorted(file.name for file in (GOLDEN / kind).iterdir())
+    model.save_late(late, tmp_path / "late")  # which replaces it

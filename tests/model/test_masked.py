@@ -1,8 +1,11 @@
 """Masked language models: read from transformers' folders, written, and asked for words."""
 
 import json
+import shutil
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from tokenizers import Tokenizer as Backend
@@ -90,3 +93,55 @@ def test_bad_folders_are_refused_by_name(bert, tmp_path):
     with pytest.raises(ValueError, match=r"got a model with modules.json"):
         model.save_masked(model.load_masked(bert), tmp_path / "other")
     assert [path.name for path in (tmp_path / "other").iterdir()] == ["modules.json"]
+
+
+@pytest.mark.parametrize("kind", ["images/vit", "heads/bert-classes"])
+def test_a_folder_of_another_kind_is_never_replaced(bert, tmp_path, kind):
+    there = shutil.copytree(GOLDEN.parent / kind, tmp_path / "there")
+    (there / "notes.txt").write_text("years of work")
+    with pytest.raises(
+        FileExistsError, match=r"a folder of the same kind, got (ViTModel|BertForSequenceClassification)"
+    ):
+        model.save_masked(model.load_masked(bert), there)
+    assert (there / "notes.txt").read_text() == "years of work"
+    model.save_masked(model.load_masked(bert), bert)  # of its own kind
+
+
+def test_what_cannot_be_filled_is_said(bert, as_users_call):
+    loaded = model.load_masked(bert)
+    assert model.fill(loaded, []) == []
+    with pytest.raises(TypeError, match=r"wanted a list of texts, got one text, 'w5 \[MASK\]'"):
+        model.fill(loaded, "w5 [MASK]")
+    with pytest.raises(ValueError, match="top must be 1 or more, got 0"):
+        model.fill(loaded, ["w5 [MASK]"], top=0)
+    tables = loaded.params["embeddings"]["tokens"]
+    broken = {**loaded.params["embeddings"], "tokens": {"table": tables["table"].at[7].set(np.nan)}}
+    with pytest.raises(FloatingPointError, match=r"a logit of text 0 is not finite: 'w7 \[MASK\]'"):
+        model.fill(loaded._replace(params={**loaded.params, "embeddings": broken}), ["w7 [MASK]", "w5 [MASK]"])
+
+
+def test_the_mask_is_the_tokenizers_own(bert):
+    wanted = model.fill(model.load_masked(bert), ["w5 [MASK]"])
+    (bert / "tokenizer_config.json").write_text(json.dumps({"mask_token": "w9"}))
+    loaded = model.load_masked(bert)
+    assert model.fill(loaded, ["w5 w9"]) == model.fill(loaded, ["w5 w9"], mask="w9")
+    assert model.fill(loaded, ["w5 [MASK]"], mask="[MASK]") == wanted
+
+
+def test_float32_products_are_whole(bert, monkeypatch):
+    loaded, asked = model.load_masked(bert), []
+    apply = loaded.language.apply
+
+    def watched(*inputs):
+        asked.append(jax.config.jax_default_matmul_precision)
+        return apply(*inputs)
+
+    for dtype, wanted in (("float32", "highest"), ("bfloat16", "default")):
+        one = loaded._replace(language=loaded.language._replace(apply=watched), dtype=jnp.dtype(dtype))
+        model.fill(one, ["w5 [MASK]"])
+        assert asked.pop() == wanted
+
+
+def test_products_of_other_types_are_refused(bert):
+    with pytest.raises(ValueError, match=r"dtype must be one of .*, got int8"):
+        model.load_masked(bert, dtype="int8")

@@ -120,3 +120,9 @@ def test_bad_input_is_refused_by_name(tiny):
         encoded(adapter, ["a"], normalise=True)
     with pytest.raises(ValueError, match=r"wanted batches with 'text', got one with \['id', 'image'\]"):
         adapter.encode([{"image": [], "id": []}], task_metadata=SCIFACT, hf_split="test", hf_subset="default")
+
+
+@pytest.mark.parametrize("wrong", ["ab", 3])
+def test_a_text_where_a_list_is_wanted_is_refused(tiny, wrong):
+    with pytest.raises(TypeError, match=f"'text' must be a list of texts, got {type(wrong).__name__} {wrong!r}"):
+        adapted(tiny).encode([{"text": wrong}], task_metadata=SCIFACT, hf_split="test", hf_subset="default")

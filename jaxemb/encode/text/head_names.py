@@ -13,8 +13,12 @@ def _labels(config: Mapping[str, Any]) -> tuple[str, ...]:
     told = config.get("id2label")
     if not told:
         count = config.get("num_labels") or config.get("_num_labels") or 2
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise ValueError(f"num_labels must be a number of labels, got {count!r}")
         return tuple(f"LABEL_{i}" for i in range(count))
-    if sorted(told, key=int) != [str(i) for i in range(len(told))]:
+    if not isinstance(told, Mapping):
+        raise ValueError(f"id2label must be numbers and their labels, got {told!r:.60}")
+    if told.keys() != {str(i) for i in range(len(told))}:
         raise ValueError(f"id2label must number its labels from 0, got {sorted(told)}")
     return tuple(str(told[str(i)]) for i in range(len(told)))
 
@@ -107,7 +111,10 @@ WORD_SCORERS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
 def _asked(config: Mapping[str, Any], task: str, known: Mapping[str, Any]) -> str:
     kind = config.get("model_type", "")
     among(f"a head for {task} on model_type", kind, known)
-    other = [name for name in config.get("architectures") or [] if not name.endswith(f"For{task}")]
+    names = config.get("architectures") or []
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{kind} config: architectures must be a list of names, got {names!r:.60}")
+    other = [name for name in names if not name.endswith(f"For{task}")]
     if other:
         raise ValueError(f"{kind} config: architectures must be one for {task}, got {other}")
     return kind
@@ -141,6 +148,8 @@ def read_word_scorer(config: Mapping[str, Any]) -> WordScorer:
     """What a `config.json` says of its masked-LM head.  Raises: ValueError for families and architectures without."""
     kind = _asked(config, "MaskedLM", WORD_SCORERS)
     told, tied = WORD_SCORERS[kind](config), config.get("tie_word_embeddings", True)
+    if not isinstance(tied, bool):
+        raise ValueError(f"{kind} config: tie_word_embeddings must be true or false, got {tied!r}")
     if "also" in told and not tied:  # then the decoder's own bias is the one that counts
         told = {**told, "bias": told["also"][0], "also": (told["bias"],)}
     return WordScorer(tied=tied, **told)

@@ -1,5 +1,6 @@
 """Rotary positions as configurations state them: a base, and perhaps a stretching for longer texts."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -60,20 +61,32 @@ def parse(told: Mapping[str, Any] | None, *, who: str, theta: float, positions: 
       who: which model, for messages.
       theta: the base where `told` has none.
       positions: the length that `llama3` starts from where `told` has none.
-    Raises: ValueError for another stretching or an unknown key, by name.
+    Raises: ValueError for another stretching, an unknown key, or a number that is not above 0, by name.
     """
+    if not isinstance(told, Mapping | None):
+        raise ValueError(f"{who} config: rope parameters must be names and values, got {told!r:.60}")
     given = dict(told or {})
+    for key in ("rope_type", "type"):
+        if not isinstance(given.get(key), str | None):
+            raise ValueError(f"{who} config: rope's {key} must be one of {list(KINDS)}, got {given[key]!r}")
     kinds = {given.pop(key) for key in ("rope_type", "type") if given.get(key) is not None} or {"default"}
     kind = kinds.pop()
     if kinds or kind not in KINDS:
         raise ValueError(f"{who} config: rope_type must be one of {list(KINDS)}, got {sorted({kind, *kinds})}")
-    theta = float(given.pop("rope_theta", theta))
+    theta = _above_0(who, "rope_theta", given.pop("rope_theta", theta))
     if kind == "llama3":
         given.setdefault("original_max_position_embeddings", positions)
     if given.keys() != set(KINDS[kind]):
         raise ValueError(f"{who} config: rope of type {kind} takes {list(KINDS[kind])}, got {sorted(given)}")
-    lengths = {key: int(value) if "max" in key else float(value) for key, value in given.items()}
+    numbers = {key: _above_0(who, key, value) for key, value in given.items()}
+    lengths = {key: int(value) if "max" in key else value for key, value in numbers.items()}
     return Rope(rope_theta=theta, rope_type=kind, **lengths)  # type: ignore[arg-type]
+
+
+def _above_0(who: str, key: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ValueError(f"{who} config: {key} must be a number above 0, got {value!r}")
+    return float(value)
 
 
 def from_config(config: Mapping[str, Any], *, who: str, positions: int, theta: float = 10_000.0) -> Rope:
@@ -84,7 +97,8 @@ def from_config(config: Mapping[str, Any], *, who: str, positions: int, theta: f
     new, old = config.get("rope_parameters"), config.get("rope_scaling")
     if new and old:
         raise ValueError(f"{who} config: wanted rope_parameters or rope_scaling, got both: {new} and {old}")
-    return parse(new or old, who=who, theta=float(config.get("rope_theta", theta)), positions=positions)
+    base = _above_0(who, "rope_theta", config.get("rope_theta", theta))
+    return parse(new or old, who=who, theta=base, positions=positions)
 
 
 def describe(rope: Rope) -> dict[str, Any]:

@@ -165,6 +165,11 @@ def test_a_tied_masked_lm_scores_words_by_their_rows_in_the_table():
             r"architectures must be one for SequenceClassification, got \['BertModel'\]",
         ),
         ({"id2label": {"1": "a", "2": "b"}}, r"id2label must number its labels from 0, got \['1', '2'\]"),
+        ({"id2label": {"a": "b"}}, r"id2label must number its labels from 0, got \['a'\]"),
+        ({"id2label": ["a"]}, r"id2label must be numbers and their labels, got \['a'\]"),
+        ({"num_labels": "3"}, "num_labels must be a number of labels, got '3'"),
+        ({"architectures": "BertModel"}, "architectures must be a list of names, got 'BertModel'"),
+        ({"architectures": [3]}, r"architectures must be a list of names, got \[3\]"),
         ({"model_type": "modernbert", "classifier_pooling": "sum"}, "classifier pooling 'sum' is unknown"),
         ({"model_type": "modernbert", "classifier_activation": "mish"}, "classifier activation 'mish' is unknown"),
     ],
@@ -217,3 +222,8 @@ def test_a_real_masked_lm_with_old_names():
     words = {number: word for word, number in real.tokenizer.vocabulary.items()}
     assert [words[int(number)] for number in best] == ["city", "mountains", "where", "and"]  # as the reference has it
     np.testing.assert_allclose(got[best], [1.5699, 1.0727, 0.5985, 0.2219], atol=1e-4)
+
+
+def test_tied_words_are_true_or_false():
+    with pytest.raises(ValueError, match="bert config: tie_word_embeddings must be true or false, got 'no'"):
+        head_names.read_word_scorer({"model_type": "bert", "tie_word_embeddings": "no"})

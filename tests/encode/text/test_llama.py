@@ -222,3 +222,29 @@ def test_a_described_shape_says_no_key_that_its_model_does_not_have():
     assert not told.keys() & {"attention_bias", "mlp_bias", "layer_types", "is_causal", "rope_parameters"}
     bidirectional = llama.parse({"model_type": "mistral", **SMALL, "is_causal": False})
     assert encode.family_named("mistral").describe(bidirectional)["is_causal"] is False
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"rope_theta": 0}, "rope_theta must be a number above 0, got 0"),
+        ({"rope_theta": True}, "rope_theta must be a number above 0, got True"),
+        ({"rope_theta": float("inf")}, "rope_theta must be a number above 0, got inf"),
+        ({"rope_theta": float("nan")}, "rope_theta must be a number above 0, got nan"),
+        ({"rope_theta": "1e4"}, "rope_theta must be a number above 0, got '1e4'"),
+        ({"rope_type": "linear", "factor": 0.0}, r"factor must be a number above 0, got 0\.0"),
+        ({"rope_type": ["linear"], "factor": 2.0}, r"rope_type must be one of .*, got \['linear'\]"),
+        ({"type": 3}, "type must be one of .*, got 3"),
+    ],
+)
+def test_rope_that_is_no_number_above_0_is_refused(told, message):
+    with pytest.raises(ValueError, match=f"llama config: .*{message}"):
+        rope.from_config({"rope_parameters": told}, who="llama", positions=8)
+    if "rope_theta" in told:
+        with pytest.raises(ValueError, match=message):
+            rope.from_config(told, who="llama", positions=8)
+
+
+def test_rope_that_is_no_mapping_is_refused(as_users_call):
+    with pytest.raises(ValueError, match="rope parameters must be names and values, got 'linear'"):
+        rope.from_config({"rope_scaling": "linear"}, who="llama", positions=8)
