@@ -1,8 +1,4 @@
-"""Set before anything else imports jax: eight CPU devices, and mistakes that JAX lets pass made errors.
-
-Programs are compiled quickly, for most run once.  Other processes that tests start, and `tests/parity`, compile as
-users do.
-"""
+"""Set before anything else imports jax: eight CPU devices, and mistakes that JAX lets pass made errors."""
 
 import os
 
@@ -13,7 +9,6 @@ import jaxtyping
 import pytest
 
 jax.config.update("jax_num_cpu_devices", 8)
-jax.config.update("jax_disable_most_optimizations", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 

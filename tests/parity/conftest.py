@@ -3,16 +3,9 @@
 import sysconfig
 from pathlib import Path
 
-import jax
 import pytest
 
 from jaxemb import model
-
-
-@pytest.fixture(scope="session", autouse=True)
-def optimized() -> None:
-    """What is compared is what users compute."""
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="session")
