@@ -13,6 +13,14 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
+@pytest.fixture(scope="module")
+def compiled_quickly():
+    """Programs are compiled with few optimisations: for laws of many that are run once."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture
 def as_users_call(monkeypatch):
     """Without the shape checks that only tests have, so that the library's own messages are what a test sees."""

@@ -40,6 +40,7 @@ PLAIN = [
     Case("score_distillation", losses.score_distillation, scored=True),
 ]
 LOSSES = PLAIN + [c._replace(name=f"matryoshka {c.name}", loss=losses.matryoshka(c.loss, (2, 4))) for c in PLAIN]
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
 by_name = {"ids": lambda case: case.name}
 
 

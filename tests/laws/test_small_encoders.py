@@ -93,6 +93,7 @@ KINDS = {
     **HALF,
     "mixture": mixture,
 }
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
 every_kind = pytest.mark.parametrize("name", KINDS)
 
 

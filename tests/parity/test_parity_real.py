@@ -12,7 +12,13 @@ import parity_real
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("default")]
 
 
-@pytest.mark.parametrize("name", parity_real.MODELS)
+SLOW = ("answerai-colbert-small-v1", "SmolLM2-135M-Instruct", "EfficientNet-Lite0")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in parity_real.MODELS],
+)
 def test_states_of_every_layer_and_what_comes_out(name):
     if lacking := parity_real.missing(parity_real.MODELS[name].modules):
         pytest.skip(lacking)
