@@ -21,7 +21,7 @@ from jaxemb import progress
 from jaxemb.data.tokenize import Ids, Tokenizer, check_pairs
 from jaxemb.encode.text.heads import Classifier, classified
 from jaxemb.model import encoding, precision, prompts
-from jaxemb.model.spec import Model, Spec
+from jaxemb.model.spec import Model, Spec, check_default, check_ids
 from jaxemb.types import Encoder, Params
 
 ACTIVATIONS: dict[str, Callable[[np.ndarray], Any]] = {
@@ -92,13 +92,11 @@ def make_cross(spec: CrossSpec, params: Params, tokenizer: Tokenizer, *, dtype: 
     """
     if spec.activation not in ACTIVATIONS:
         raise ValueError(f"activation {spec.activation!r} is unknown; there is {', '.join(ACTIVATIONS)}")
-    if spec.default_prompt is not None and spec.default_prompt not in spec.prompts:
-        raise ValueError(f"the default prompt {spec.default_prompt!r} is none of the prompts {sorted(spec.prompts)}")
+    check_default(spec.default_prompt, spec.prompts)
     positions = encoders.family_of(spec.backbone).longest(spec.backbone)
     if not 0 < spec.max_length <= positions:
         raise ValueError(f"max_length must be from 1 to the encoder's {positions} positions, got {spec.max_length}")
-    if tokenizer.size > spec.backbone.vocab_size:
-        raise ValueError(f"the tokenizer has {tokenizer.size} ids, the encoder {spec.backbone.vocab_size} rows")
+    check_ids(tokenizer, spec.backbone.vocab_size)
     tokenizer = tokenizer.limited(spec.max_length, add_special=True)
     if spec.segments:
         kinds, most = getattr(spec.backbone, "type_vocab_size", 0), _most_segments(tokenizer)

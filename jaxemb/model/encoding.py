@@ -10,14 +10,13 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Bool, Float
 
 from jaxemb import progress
 from jaxemb.data.tokenize import BUCKETS, bucket, check_texts, pad
-from jaxemb.model import prompts
+from jaxemb.model import precision, prompts
 from jaxemb.model.spec import Model
 from jaxemb.types import Tokens
 
@@ -227,10 +226,9 @@ def reader(model: Model, devices: Sequence[jax.Device] = ()) -> Read:
         params = jax.device_put(params, NamedSharding(mesh, PartitionSpec()))
     elif devices:
         params = jax.device_put(params, devices[0])
-    exact = "highest" if model.dtype == jnp.float32 else "default"  # float32 means float32 on accelerators, too
 
     def read(tokens: Tokens) -> jax.Array:
-        with jax.default_matmul_precision(exact), jax.default_device(default):
+        with precision.exact(model.dtype), jax.default_device(default):
             return apply(params, tokens)
 
     return read

@@ -67,9 +67,13 @@ class TextImage(NamedTuple):
 
     def logits(self, texts: Float[Array | np.ndarray, "b d"], images: Float[Array | np.ndarray, "n d"]) -> Array:
         """How well texts `[b, d]` and images `[n, d]` go together, `[b, n]`, in the pair's own units; see `Pair`."""
-        both = image.image_family_of(self.config).build(self.config)
-        with jax.default_matmul_precision("highest"):  # float32 means float32 on accelerators, too
-            return both.logits(self.constants, jnp.asarray(texts), jnp.asarray(images))
+        with precision.exact(jnp.float32):
+            return _pair(self.config).logits(self.constants, jnp.asarray(texts), jnp.asarray(images))
+
+
+@functools.lru_cache(maxsize=32)
+def _pair(config: Any) -> image.Pair:
+    return image.image_family_of(config).build(config)
 
 
 def build_images(spec: ImageSpec, *, dtype: DTypeLike = jnp.float32) -> Encoder:
@@ -134,8 +138,7 @@ def _batches(images: Iterable[Any]) -> Iterator[tuple[int, list[Any]]]:
 def _embedded(model: ImageModel, batch: Float[np.ndarray, "b h w c"]) -> Float[np.ndarray, "b d"]:
     rows = min(rows for rows in IMAGES if rows >= len(batch))
     filled = np.concatenate([batch, np.zeros((rows - len(batch), *batch.shape[1:]), np.float32)])
-    exact = "highest" if model.dtype == jnp.float32 else "default"  # float32 means float32 on accelerators, too
-    with jax.default_matmul_precision(exact):
+    with precision.exact(model.dtype):
         return np.asarray(model.encoder.apply(model.params, jnp.asarray(filled)), np.float32)[: len(batch)]
 
 

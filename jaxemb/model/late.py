@@ -21,7 +21,7 @@ from jaxemb import encode as encoders
 from jaxemb import progress
 from jaxemb.data.tokenize import Tokenizer, bucket, check_texts, pad
 from jaxemb.model import precision
-from jaxemb.model.spec import after, sizes_after
+from jaxemb.model.spec import after, check_ids, sizes_after
 from jaxemb.types import Backbone, Params, Tokens
 
 Side = Literal["query", "document"]
@@ -100,8 +100,7 @@ def make_late(spec: LateSpec, params: Params, tokenizer: Tokenizer, *, dtype: DT
     for side in ("query", "document"):
         if not 0 < (length := _longest(spec, side)) <= positions:
             raise ValueError(f"a {side} must have from 1 to the encoder's {positions} positions, got {length}")
-    if tokenizer.size > spec.backbone.vocab_size:
-        raise ValueError(f"the tokenizer has {tokenizer.size} ids, the encoder {spec.backbone.vocab_size} rows")
+    check_ids(tokenizer, spec.backbone.vocab_size)
     if spec.expansion is not None and spec.expansion.token not in tokenizer.vocabulary:
         raise ValueError(f"queries are filled up with {spec.expansion.token!r}, which is no token of the tokenizer")
     backbone = _built(spec.backbone, spec.modules, spec.normalize, precision.checked(dtype).name)
@@ -203,8 +202,7 @@ def encode_late(
     before = late.spec.prompts.get(side, "") if prefix is None else prefix
     rows = _rows(late, [before + text for text in texts] if before else texts, side, report)
     vectors: list[Any] = [None] * len(rows)
-    exact = "highest" if late.dtype == jnp.float32 else "default"  # float32 means float32 on accelerators, too
-    with progress.bar(what or "", len(rows), shown=what is not None) as advance, jax.default_matmul_precision(exact):
+    with progress.bar(what or "", len(rows), shown=what is not None) as advance, precision.exact(late.dtype):
         for places, length, count in _batches([len(row.ids) for row in rows], _longest(late.spec, side)):
             some = [rows[i] for i in places]
             nothing = [Row(*[row[:0] for row in some[0]])] * (count - len(some))

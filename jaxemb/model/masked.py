@@ -21,6 +21,7 @@ from jaxemb.encode.text import head_names
 from jaxemb.encode.text.heads import Headed, WordScorer, masked_lm
 from jaxemb.model import folder as folders
 from jaxemb.model import precision, settings, transformer
+from jaxemb.model.spec import check_ids
 from jaxemb.types import Params
 
 
@@ -51,8 +52,7 @@ def make_masked(
     """
     family = encoders.family_of(backbone)
     positions = family.longest(backbone)
-    if tokenizer.size > backbone.vocab_size:
-        raise ValueError(f"the tokenizer has {tokenizer.size} ids, the encoder {backbone.vocab_size} rows")
+    check_ids(tokenizer, backbone.vocab_size)
     if tokenizer.max_length is None:
         tokenizer = tokenizer.limited(positions, add_special=True)
     elif tokenizer.max_length > positions:
@@ -135,8 +135,7 @@ def fill(model: MaskedModel, texts: Sequence[str], *, mask: str | None = None, t
     there = np.asarray(tokens.ids) == vocabulary[mask]
     if len(without := np.flatnonzero(~there.any(axis=1))):
         raise ValueError(f"text {without[0]} has no {mask!r} in its first {model.tokenizer.max_length} tokens")
-    exact = "highest" if model.dtype == jnp.float32 else "default"  # float32 means float32 on accelerators, too
-    with jax.default_matmul_precision(exact):
+    with precision.exact(model.dtype):
         logits = np.asarray(model.language.apply(model.params, tokens))
     words = {number: word for word, number in vocabulary.items()}
     rows = logits[np.arange(len(texts)), there.argmax(axis=1)]

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxemb import extras
+from jaxemb.model import precision
 from jaxemb.model.encoding import encode
 from jaxemb.model.spec import Model, fingerprint
 from jaxemb.similarity import dot, unit
@@ -106,7 +107,7 @@ class MtebEncoder:
 
         One vector counts as one row.  Two vectors give one number, without axes, as mteb's summarization reads it.
         """
-        with jax.default_matmul_precision("highest"):  # float32 means float32 on accelerators, too
+        with precision.exact(jnp.float32):
             scores = np.array(dot(self._comparable(embeddings1), self._comparable(embeddings2)))
         return scores if np.ndim(embeddings1) + np.ndim(embeddings2) > 2 else scores.reshape(())
 

@@ -1,5 +1,8 @@
-"""What products may be taken in."""
+"""What products may be taken in, and that float32 means float32."""
 
+from contextlib import AbstractContextManager
+
+import jax
 import jax.numpy as jnp
 from jaxtyping import DTypeLike
 
@@ -22,3 +25,8 @@ def checked(dtype: DTypeLike) -> jnp.dtype:
     if found is None or found.name not in PRECISIONS:
         raise ValueError(f"dtype must be one of {', '.join(PRECISIONS)}, got {found.name if found else repr(dtype)}")
     return found
+
+
+def exact(dtype: DTypeLike) -> AbstractContextManager[object]:
+    """Inside it float32 means float32 on accelerators, too, which would round it; products in less are as they were."""
+    return jax.default_matmul_precision("highest" if jnp.dtype(dtype) == jnp.float32 else "default")

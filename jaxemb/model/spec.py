@@ -153,6 +153,18 @@ def _pooling(names: tuple[str, ...]) -> encoders.Pooling:
     return encoders.joined(*(encoders.POOLINGS[name] for name in names)) if names[1:] else encoders.POOLINGS[names[0]]
 
 
+def check_ids(tokenizer: Tokenizer, rows: int) -> None:
+    """Raises: ValueError when the tokenizer has ids that an encoder of so many rows has none for."""
+    if tokenizer.size > rows:
+        raise ValueError(f"the tokenizer has {tokenizer.size} ids, the encoder {rows} rows")
+
+
+def check_default(prompt: str | None, prompts: Mapping[str, str]) -> None:
+    """Raises: ValueError for a default prompt that is none of the prompts."""
+    if prompt is not None and prompt not in prompts:
+        raise ValueError(f"the default prompt {prompt!r} is none of the prompts {sorted(prompts)}")
+
+
 def make(spec: Spec, params: Params, tokenizer: Tokenizer, *, dtype: DTypeLike = jnp.float32) -> Model:
     """A model from its parts.
 
@@ -160,13 +172,11 @@ def make(spec: Spec, params: Params, tokenizer: Tokenizer, *, dtype: DTypeLike =
       positions, or the default prompt is none of the prompts.
     """
     is_static = isinstance(spec.backbone, encoders.StaticConfig)
-    if spec.default_prompt is not None and spec.default_prompt not in spec.prompts:
-        raise ValueError(f"the default prompt {spec.default_prompt!r} is none of the prompts {sorted(spec.prompts)}")
+    check_default(spec.default_prompt, spec.prompts)
     positions = _positions(spec.backbone)
     if positions is not None and not 0 < (spec.max_length or positions + 1) <= positions:
         raise ValueError(f"max_length must be from 1 to the encoder's {positions} positions, got {spec.max_length}")
-    if tokenizer.size > spec.backbone.vocab_size:
-        raise ValueError(f"the tokenizer has {tokenizer.size} ids, the encoder {spec.backbone.vocab_size} rows")
+    check_ids(tokenizer, spec.backbone.vocab_size)
     tokenizer = tokenizer.limited(spec.max_length, add_special=not is_static)
     return Model(build(spec, dtype=dtype), params, tokenizer, spec, jnp.dtype(dtype))
 

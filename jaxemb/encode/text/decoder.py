@@ -8,9 +8,19 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxemb.encode.family import dense, norm
 from jaxemb.encode.layers import ACTIVATIONS, Dense, RMSNorm, Table, attention, heads, merged, rotated
 from jaxemb.encode.pool import last
-from jaxemb.types import Backbone, Params, Tokens
+from jaxemb.types import Backbone, Entry, Params, Tokens
+
+FULL, SLIDING = "full_attention", "sliding_attention"
+"""The kinds of layers that `layer_types` has."""
+
+LAYER = "layers.{layer}"
+"""What stands before the foreign names of a layer's weights."""
+
+UNUSED = ("lm_head.weight",)
+"""Foreign weights that no token state depends on: what guesses the next token."""
 
 UNBOUNDED = np.iinfo(np.int32).max
 """A reach that no text is longer than."""
@@ -20,6 +30,35 @@ def check_direction(key: str, told: Any) -> None:
     """Raises: ValueError unless a key that says who sees whom is true or false: nothing else is taken for either."""
     if not isinstance(told, bool):
         raise ValueError(f"{key} must be true or false, got {told!r}")
+
+
+def check_layers(layer_types: tuple[str, ...], layers: int) -> None:
+    """Raises: ValueError unless there is one known kind a layer."""
+    if len(layer_types) != layers or not {FULL, SLIDING}.issuperset(layer_types):
+        raise ValueError(f"layer_types must be {layers} of {FULL} and {SLIDING}, got {list(layer_types)}")
+
+
+def attention_entries(heads: int, groups: int, size: int, *, bias: tuple[bool, bool], normed: bool) -> list[Entry]:
+    """The entries of a block's `attention`, an `Attention`, by the names that Llama gave them.
+
+    Args:
+      heads, groups: of queries, and of keys and values.
+      size: dimensions of a head.
+      bias: of queries, keys and values, and of what leaves.
+      normed: whether query heads and key heads have norms.
+    """
+    there = f"{LAYER}.self_attn"
+    joined = (f"{there}.{part}_proj" for part in "qkv")
+    norms = ("query_norm", "q_norm"), ("key_norm", "k_norm")
+    return [
+        *dense("blocks.attention.qkv", *joined, bias=bias[0], sizes=(heads * size, groups * size, groups * size)),
+        *dense("blocks.attention.out", f"{there}.o_proj", bias=bias[1]),
+        *(
+            entry
+            for ours, theirs in (norms if normed else ())
+            for entry in norm(f"blocks.attention.{ours}", f"{there}.{theirs}", bias=False)
+        ),
+    ]
 
 
 def visible(t: int, reach: Int[Array, ""], *, causal: bool) -> Bool[Array, "t t"]:

@@ -17,8 +17,20 @@ from jaxemb.encode.layered import layered
 from jaxemb.encode.layers import ACTIVATIONS, RMSNorm
 from jaxemb.encode.stack import stack
 from jaxemb.encode.text import rope
-from jaxemb.encode.text.decoder import UNBOUNDED, Attention, Embeddings, Gated, check_direction, visible
-from jaxemb.encode.text.llama import FULL, SLIDING, UNUSED, check_layers, head_norms
+from jaxemb.encode.text.decoder import (
+    FULL,
+    LAYER,
+    SLIDING,
+    UNBOUNDED,
+    UNUSED,
+    Attention,
+    Embeddings,
+    Gated,
+    attention_entries,
+    check_direction,
+    check_layers,
+    visible,
+)
 from jaxemb.encode.text.rope import Rope
 from jaxemb.types import Backbone, Entry, Params, Tokens
 
@@ -199,25 +211,18 @@ def gemma3(config: Gemma3Config, *, dtype: DTypeLike = jnp.float32) -> Backbone:
     )
 
 
-_LAYER = "layers.{layer}"
-
-
 def keys(config: Gemma3Config) -> list[Entry]:
     """Every weight of ours and the Hugging Face names it comes from."""
-    query, key = config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim
-    parts = (f"{_LAYER}.self_attn.{part}_proj" for part in "qkv")
-    bias = config.attention_bias
+    heads, bias = (config.num_attention_heads, config.num_key_value_heads), config.attention_bias
     return [
         Entry("embeddings.tokens.table", ("embed_tokens.weight",)),
-        *norm("blocks.attention_norm", f"{_LAYER}.input_layernorm", bias=False),
-        *dense("blocks.attention.qkv", *parts, bias=bias, sizes=(query, key, key)),
-        *dense("blocks.attention.out", f"{_LAYER}.self_attn.o_proj", bias=bias),
-        *head_norms(),
-        *norm("blocks.attention_end_norm", f"{_LAYER}.post_attention_layernorm", bias=False),
-        *norm("blocks.norm", f"{_LAYER}.pre_feedforward_layernorm", bias=False),
-        *dense("blocks.gated.up", f"{_LAYER}.mlp.gate_proj", f"{_LAYER}.mlp.up_proj", bias=False),
-        *dense("blocks.gated.down", f"{_LAYER}.mlp.down_proj", bias=False),
-        *norm("blocks.end_norm", f"{_LAYER}.post_feedforward_layernorm", bias=False),
+        *norm("blocks.attention_norm", f"{LAYER}.input_layernorm", bias=False),
+        *attention_entries(*heads, config.head_dim, bias=(bias, bias), normed=True),
+        *norm("blocks.attention_end_norm", f"{LAYER}.post_attention_layernorm", bias=False),
+        *norm("blocks.norm", f"{LAYER}.pre_feedforward_layernorm", bias=False),
+        *dense("blocks.gated.up", f"{LAYER}.mlp.gate_proj", f"{LAYER}.mlp.up_proj", bias=False),
+        *dense("blocks.gated.down", f"{LAYER}.mlp.down_proj", bias=False),
+        *norm("blocks.end_norm", f"{LAYER}.post_feedforward_layernorm", bias=False),
         *norm("final", "norm", bias=False),
     ]
 

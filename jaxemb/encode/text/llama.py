@@ -18,11 +18,22 @@ from jaxemb.encode.layered import layered
 from jaxemb.encode.layers import ACTIVATIONS, RMSNorm
 from jaxemb.encode.stack import stack
 from jaxemb.encode.text import rope
-from jaxemb.encode.text.decoder import UNBOUNDED, Attention, Embeddings, Gated, check_direction, visible
+from jaxemb.encode.text.decoder import (
+    FULL,
+    LAYER,
+    SLIDING,
+    UNBOUNDED,
+    UNUSED,
+    Attention,
+    Embeddings,
+    Gated,
+    attention_entries,
+    check_direction,
+    check_layers,
+    visible,
+)
 from jaxemb.encode.text.rope import Rope
 from jaxemb.types import Backbone, Entry
-
-FULL, SLIDING = "full_attention", "sliding_attention"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,12 +100,6 @@ class LlamaConfig:
         reach = self.sliding_window - 1 if self.is_causal else self.sliding_window
         layers = self.layer_types or (SLIDING,) * self.num_hidden_layers
         return [reach if layer == SLIDING else UNBOUNDED for layer in layers]
-
-
-def check_layers(layer_types: tuple[str, ...], layers: int) -> None:
-    """Raises: ValueError unless there is one known kind a layer."""
-    if len(layer_types) != layers or not {FULL, SLIDING}.issuperset(layer_types):
-        raise ValueError(f"layer_types must be {layers} of {FULL} and {SLIDING}, got {list(layer_types)}")
 
 
 NAMES = ("llama", "mistral", "qwen2", "qwen3")
@@ -244,37 +249,19 @@ def llama(config: LlamaConfig, *, dtype: DTypeLike = jnp.float32) -> Backbone:
     )
 
 
-_LAYER = "layers.{layer}"
-
-
 def keys(config: LlamaConfig) -> list[Entry]:
     """Every weight of ours and the Hugging Face names it comes from."""
-    query, key = config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim
-    joined, out = config.has_bias
-    parts = (f"{_LAYER}.self_attn.{part}_proj" for part in "qkv")
+    heads = config.num_attention_heads, config.num_key_value_heads
     return [
         Entry("embeddings.tokens.table", ("embed_tokens.weight",)),
-        *norm("blocks.attention_norm", f"{_LAYER}.input_layernorm", bias=False),
-        *dense("blocks.attention.qkv", *parts, bias=joined, sizes=(query, key, key)),
-        *dense("blocks.attention.out", f"{_LAYER}.self_attn.o_proj", bias=out),
-        *(head_norms() if config.has_normed_heads else []),
-        *norm("blocks.norm", f"{_LAYER}.post_attention_layernorm", bias=False),
-        *dense("blocks.gated.up", f"{_LAYER}.mlp.gate_proj", f"{_LAYER}.mlp.up_proj", bias=config.mlp_bias),
-        *dense("blocks.gated.down", f"{_LAYER}.mlp.down_proj", bias=config.mlp_bias),
+        *norm("blocks.attention_norm", f"{LAYER}.input_layernorm", bias=False),
+        *attention_entries(*heads, config.head_dim, bias=config.has_bias, normed=config.has_normed_heads),
+        *norm("blocks.norm", f"{LAYER}.post_attention_layernorm", bias=False),
+        *dense("blocks.gated.up", f"{LAYER}.mlp.gate_proj", f"{LAYER}.mlp.up_proj", bias=config.mlp_bias),
+        *dense("blocks.gated.down", f"{LAYER}.mlp.down_proj", bias=config.mlp_bias),
         *norm("final", "norm", bias=False),
     ]
 
-
-def head_norms() -> list[Entry]:
-    """The entries of the norms of query heads and key heads."""
-    return [
-        *norm("blocks.attention.query_norm", f"{_LAYER}.self_attn.q_norm", bias=False),
-        *norm("blocks.attention.key_norm", f"{_LAYER}.self_attn.k_norm", bias=False),
-    ]
-
-
-UNUSED = ("lm_head.weight",)
-"""Foreign weights that no token state depends on: what guesses the next token."""
 
 LLAMA = Family(
     names=NAMES,

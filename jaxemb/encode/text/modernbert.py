@@ -19,8 +19,7 @@ from jaxemb.encode.layered import layered
 from jaxemb.encode.layers import ACTIVATIONS, LayerNorm, Table, rotary
 from jaxemb.encode.stack import stack
 from jaxemb.encode.text import rope
-from jaxemb.encode.text.decoder import UNBOUNDED, Attention, Gated, visible
-from jaxemb.encode.text.llama import FULL, SLIDING, check_layers
+from jaxemb.encode.text.decoder import FULL, SLIDING, UNBOUNDED, Attention, Gated, check_layers, visible
 from jaxemb.types import Backbone, Entry, Params, Tokens
 
 
