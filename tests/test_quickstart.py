@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -55,6 +56,23 @@ def test_all_that_was_promised_is_there(done):
         assert quality is not None
         assert quality.low <= quality.value <= quality.high
     assert {"BM25", "MiniLM", "token average", "merged student / scann"} <= {row.label for row in board.rows}
+
+
+def test_the_pairs_of_this_environment(done):
+    prepared = next((done / "data").iterdir())
+    counts = data.python_code.counts(prepared)
+    assert counts["pairs"] > 20_000
+    assert counts["pairs to validation"] >= 1000
+    assert counts["pairs to test"] >= 1500
+    assert sum(path.stat().st_size for path in prepared.rglob("*") if path.is_file()) < 20e6
+    packages = [
+        {name.partition(":")[0].partition(".")[0] for name in data.python_code.task(prepared, split).document_ids}
+        for split in data.python_code.SPLITS
+    ]
+    assert sum(map(len, packages)) == len(set.union(*packages))
+    start = time.monotonic()
+    assert data.python_code.prepare(done / "data") == prepared
+    assert time.monotonic() - start < 10
 
 
 def test_the_bundle_answers_from_another_place(done, tmp_path):

@@ -3,7 +3,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -194,23 +193,3 @@ python_code.prepare(sys.argv[1], sources.folder(sys.argv[2]))
     prepared = python_code.prepare(data, sources.folder(tree))
     assert list(data.iterdir()) == [prepared]
     assert texts(prepared) == texts(python_code.prepare(tmp_path / "whole", sources.folder(tree)))
-
-
-@pytest.mark.slow
-def test_this_environment(tmp_path):
-    start = time.monotonic()
-    prepared = python_code.prepare(tmp_path)
-    assert time.monotonic() - start < 60
-    counts = python_code.counts(prepared)
-    assert counts["pairs"] > 20_000
-    assert counts["pairs to validation"] >= 1000
-    assert counts["pairs to test"] >= 1500
-    assert sum(path.stat().st_size for path in prepared.rglob("*") if path.is_file()) < 20e6
-    packages = [
-        {name.partition(":")[0].partition(".")[0] for name in python_code.task(prepared, split).document_ids}
-        for split in python_code.SPLITS
-    ]
-    assert sum(map(len, packages)) == len(set.union(*packages))
-    start = time.monotonic()
-    assert python_code.prepare(tmp_path) == prepared
-    assert time.monotonic() - start < 10
