@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.encode.systems import MAX_LENGTH, REFERENCE, Folders, System
 from bench.encode.texts import Workload
-from bench.encode.worker import Worker
+from bench.worker import Worker
 from jaxemb import harness, progress
 from jaxemb.harness import Record, machine
 
@@ -41,7 +41,7 @@ class Turns:
         self.systems, self.settings, self.work = systems, settings, work
         self._stack = ExitStack()
         where = {key: str(value) for key, value in folders._asdict().items()}
-        self._workers = {name: Worker(name, where, settings.threads) for name in systems}
+        self._workers = {name: Worker("bench.encode.worker", name, where, settings.threads) for name in systems}
         for worker in self._workers.values():
             self._stack.callback(worker.end)
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # bench is no part of the package
 
 from bench.encode import table, texts  # noqa: E402
-from bench.encode.worker import Worker  # noqa: E402
+from bench.worker import Worker  # noqa: E402
 
 TINY = ROOT / "tests" / "golden" / "bert" / "new"
 
@@ -106,7 +106,7 @@ def static(tmp_path):
 def test_a_system_works_in_a_process_that_is_stopped_when_it_has_answered(static, tmp_path):
     some = ["a b c", "d", "e f a"]
     (tmp_path / "texts.json").write_text(json.dumps(some), encoding="utf-8")
-    worker = Worker("jaxemb static", dict.fromkeys(("model", "onnx", "table"), str(tmp_path / "table")), 1)
+    worker = Worker("bench.encode.worker", "jaxemb static", dict.fromkeys(("model", "onnx", "table"), str(tmp_path / "table")), 1)
     try:
         worker.ready()
         job = {"texts": str(tmp_path / "texts.json"), "batch": 0}
@@ -120,7 +120,7 @@ def test_a_system_works_in_a_process_that_is_stopped_when_it_has_answered(static
 
 
 def test_a_system_that_cannot_load_is_named(tmp_path):
-    worker = Worker("jaxemb static", dict.fromkeys(("model", "onnx", "table"), str(tmp_path)), 1)
+    worker = Worker("bench.encode.worker", "jaxemb static", dict.fromkeys(("model", "onnx", "table"), str(tmp_path)), 1)
     try:
         with pytest.raises(RuntimeError, match="jaxemb static: ended with 1"):
             worker.ready()
