@@ -315,6 +315,11 @@ class Checkpoints:
         )
         self._manager.wait_until_finished()
 
+    def notes(self) -> dict[str, Any]:
+        """What was saved beside the tree of the newest checkpoint."""
+        args = self._orbax.args
+        return dict(self._manager.restore(self.latest(), args=args.Composite(notes=args.JsonRestore())).notes)
+
     def restore(self, like: Any, step: int | None = None) -> Saved:
         """Read `step`, by default the newest, onto the shapes and shardings of `like`.
 

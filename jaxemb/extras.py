@@ -15,6 +15,7 @@ EXTRA = {
     "jinja2": "bench",
     "scipy": "bench",
     "PIL": "images",
+    "tensorboardX": "train",
     "gguf": "formats",
     "onnx": "formats",
     "mteb": "parity",

@@ -39,9 +39,16 @@ def everywhere(rows: Shaped[Array, "n *d"]) -> Shaped[Array, "n *d"]:
     Under Auto axes the compiler gathers by itself; under Explicit ones a product
     of two matrices both sharded by rows has no sharding that JAX would choose.
     """
-    mesh = jax.typeof(rows).sharding.mesh
-    explicit = any(kind == jax.sharding.AxisType.Explicit for kind in mesh.axis_types)
-    return jax.sharding.reshard(rows, PartitionSpec(*[None] * rows.ndim)) if explicit else rows
+    return jax.sharding.reshard(rows, PartitionSpec(*[None] * rows.ndim)) if _explicit(rows) else rows
+
+
+def beside(value: Shaped[Array, "*n"], other: Shaped[Array, "*n"]) -> Shaped[Array, "*n"]:
+    """An array sharded as another, when mesh axes are Explicit, so that the two can be joined; the same otherwise."""
+    return jax.sharding.reshard(value, jax.typeof(other).sharding.spec) if _explicit(other) else value
+
+
+def _explicit(value: Array) -> bool:
+    return any(kind == jax.sharding.AxisType.Explicit for kind in jax.typeof(value).sharding.mesh.axis_types)
 
 
 def dot(query: Float[Array, "b d"], document: Float[Array, "n d"]) -> Float[Array, "b n"]:

@@ -40,6 +40,17 @@ class Tokens(NamedTuple):
         return self.mask if self.counted is None else self.counted
 
 
+class Grouped(NamedTuple):
+    """A batch of texts in groups of like length, so that short texts are not padded to the longest.
+
+    groups: some texts each, padded to their own length.
+    places: int32 `[b]`, where in the joined rows of the groups each text stands.
+    """
+
+    groups: tuple[Tokens, ...]
+    places: Int[Array | np.ndarray, " b"]
+
+
 class Entry(NamedTuple):
     """One row of a key map: a leaf of our params, and where a foreign checkpoint keeps it.
 

@@ -75,7 +75,8 @@ def test_train_then_merge(tmp_path):
     pairs = tmp_path / "pairs.jsonl"
     rows = [{"query": f"{a} {b}", "document": f"{b} {a} {a}", "negatives": [b]} for a in "abcdefgh" for b in "ijkl"]
     pairs.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    settings = ("--steps", 4, "--negatives", 1, "--batch-size", 8, "--learning-rate", 0.01, "--matryoshka", 8, 16)
+    settings = ("--steps", 4, "--negatives", 1, "--batch-size", 8, "--learning-rate", 0.01)
+    settings = (*settings, "--matryoshka", 8, 16, "--chunk", 4)
     for seed in (0, 1):
         assert run("train", GOLDEN, pairs, tmp_path / f"m{seed}", "--seed", seed, *settings) == 0
     assert len((tmp_path / "m0.log.jsonl").read_text().splitlines()) == 4

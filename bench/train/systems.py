@@ -16,6 +16,7 @@ TOKENS = 64
 RATE, DECAY, CLIP = 2e-5, 0.01, 1.0
 SCALE = 20.0  # one over the temperature
 CHUNK = 32  # rows at a time, where gradients are cached
+GROUPS = 4  # of like length, in which jaxemb reads a batch
 
 
 class Trainer(NamedTuple):
@@ -65,7 +66,7 @@ def _jaxemb(folder: Path, threads: int, *, precision: str, cached: bool) -> Trai
 
     def tokens(texts: Sequence[str]) -> Any:
         rows = tokenizer.ids(list(texts)).rows
-        return tokenize.pad(rows, tokenize.bucket(max(map(len, rows)), TOKENS))
+        return tokenize.grouped(rows, GROUPS, TOKENS)
 
     def read(queries: Sequence[str], documents: Sequence[str]) -> dict[str, Any]:
         return {"query": tokens(queries), "document": tokens(documents)}

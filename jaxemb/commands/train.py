@@ -14,12 +14,15 @@ from jaxemb.commands.command import show
 
 if TYPE_CHECKING:
     from jaxemb.data import Pair, Tokenizer
-    from jaxemb.types import Batch, Loss
+    from jaxemb.types import Batch, Grouped, Loss, Tokens
 
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """Fine-tune a model on pairs, against the other documents of a batch and hard negatives of the file."""
+    """Fine-tune a model on pairs, against the other documents of a batch and hard negatives of the file.
+
+    Documents that equal a query's own, or answer an equal query, are none of its negatives.
+    """
 
     model: tyro.conf.Positional[Path | str]
     """A sentence-transformers folder, or the id of one on the hub."""
@@ -38,6 +41,10 @@ class Train:
     tokens: int = 128
     """How much of a text is read in training."""
     seed: int = 0
+    groups: int = 1
+    """Of like length, in which the texts of a batch are read, so that short ones are not padded to the longest."""
+    chunk: int | None = None
+    """Texts whose states are in memory at once, for batches that do not fit; each text is then read twice."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """What products are taken in; params stay float32."""
 
@@ -53,18 +60,19 @@ class Train:
         with self.pairs.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
         made_from = json.dumps([settings, model.fingerprint(start), content], sort_keys=True).encode()
-        loss: Loss = partial(losses.info_nce, temperature=self.temperature)
+        loss: Loss = losses.mask_duplicates(partial(losses.info_nce, temperature=self.temperature))
         loss = losses.matryoshka(loss, self.matryoshka) if self.matryoshka else loss
+        encoder = start.encoder if self.chunk is None else train.gradient_cache(start.encoder, self.chunk)
         longest = min(self.tokens, start.tokenizer.max_length or self.tokens)
         short = start.tokenizer.limited(longest, add_special=start.tokenizer.add_special)
         params = train.fit(
-            train.pairwise(start.encoder, loss),
+            train.pairwise(encoder, loss, passed=("document_key",)),
             optax.adamw(train.warmup_cosine(self.learning_rate, self.steps)),
             data.stream(
                 data.read_pairs(self.pairs),
                 batch_size=self.batch_size,
                 seed=self.seed,
-                make=partial(_pairs, short, self.negatives),
+                make=partial(_pairs, short, self.negatives, self.groups),
             ),
             start.params,
             steps=self.steps,
@@ -76,15 +84,21 @@ class Train:
         show(f"{self.out}: trained {self.steps} steps; losses in {self.out}.log.jsonl")
 
 
-def _pairs(tokenizer: "Tokenizer", negatives: int, pairs: "Sequence[Pair]") -> "Batch":
+def _pairs(tokenizer: "Tokenizer", negatives: int, groups: int, pairs: "Sequence[Pair]") -> "Batch":
     """Queries, and their documents with the first negatives of every pair after them."""
+    from jaxemb.data import document_keys, grouped
+
+    def read(texts: list[str]) -> "Tokens | Grouped":
+        return tokenizer(texts) if groups == 1 else grouped(tokenizer.ids(texts).rows, groups, tokenizer.max_length)
+
     for pair in pairs:
         if len(pair.negatives) < negatives:
             raise ValueError(f"wanted {negatives} negatives a pair, got {len(pair.negatives)} for {pair.query[:60]!r}")
     hard = [text for pair in pairs for text in pair.negatives[:negatives]]
     return {
-        "query": tokenizer([pair.query for pair in pairs]),
-        "document": tokenizer([pair.document for pair in pairs] + hard),
+        "query": read([pair.query for pair in pairs]),
+        "document": read([pair.document for pair in pairs] + hard),
+        "document_key": document_keys(pairs, negatives),
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool
 
-from jaxemb.types import Tokens
+from jaxemb.types import Grouped, Tokens
 
 BUCKETS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048, 4096, 8192)
 """Lengths that batches are padded to: few, so that few programs are compiled; close, so that little is padding."""
@@ -48,6 +48,24 @@ def pad(rows: Sequence[np.ndarray], length: int, segments: Sequence[np.ndarray] 
     for i, row in enumerate(rows):
         mask[i, : len(row)] = 1
     return Tokens(ids, mask, None if segments is None else _filled(segments, length))
+
+
+def grouped(rows: Sequence[np.ndarray], groups: int, longest: int | None = None) -> Grouped:
+    """Ids in as many groups of like length, each padded to its own planned length.
+
+    >>> found = grouped([np.arange(9), np.arange(2), np.arange(20), np.arange(3)], 2)
+    >>> [one.ids.shape for one in found.groups], found.places
+    ([(2, 8), (2, 24)], array([2, 0, 3, 1], dtype=int32))
+
+    Raises: ValueError when the texts do not divide into so many groups.
+    """
+    if groups < 1 or not rows or len(rows) % groups:
+        raise ValueError(f"grouped: {len(rows)} texts do not divide into {groups} groups")
+    order = np.argsort([len(row) for row in rows], kind="stable")
+    parts = [[rows[i] for i in some] for some in order.reshape(groups, -1)]
+    places = np.empty(len(rows), np.int32)
+    places[order] = np.arange(len(rows), dtype=np.int32)
+    return Grouped(tuple(pad(part, bucket(len(part[-1]), longest)) for part in parts), places)
 
 
 def _filled(rows: Sequence[np.ndarray], length: int) -> np.ndarray:

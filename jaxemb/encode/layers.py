@@ -11,14 +11,46 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int, Num
+from jax.experimental.layout import Layout, with_layout_constraint
+from jaxtyping import Array, Bool, Float, Int, Num, Shaped
 
 from jaxemb.similarity import wide
 
 
 def matmul(left: Float[Array, "n i"], right: Float[Array, "i o"]) -> Float[Array, "n o"]:
-    """A product of two matrices in their own precision, summed and returned in float32 or wider."""
+    """A product of two matrices in their own precision, summed and returned in float32 or wider.
+
+    The products of its gradient are in the same precision; left to JAX, they would multiply bfloat16 by the float32 of
+    what comes back, at the speed of float32.
+    """
+    full = wide(left.dtype)
+    return jnp.matmul(left, right, preferred_element_type=full) if left.dtype == full else _narrow(left, right)
+
+
+@jax.custom_vjp
+def _narrow(left: Float[Array, "n i"], right: Float[Array, "i o"]) -> Float[Array, "n o"]:
     return jnp.matmul(left, right, preferred_element_type=wide(left.dtype))
+
+
+def _narrow_forward(left: Array, right: Array) -> tuple[Array, tuple[Array, Array]]:
+    return _narrow(left, right), (left, right)
+
+
+def _narrow_backward(kept: tuple[Array, Array], gradient: Float[Array, "n o"]) -> tuple[Array, Array]:
+    left, right = kept
+    full, gradient = wide(left.dtype), gradient.astype(left.dtype)
+    of_left = jnp.einsum("no,io->ni", gradient, right, preferred_element_type=full)
+    # On CPUs a bfloat16 product is quick only where the left side is contiguous along what is summed over.
+    turned = jax.lax.platform_dependent(left.T, cpu=_contiguous, default=lambda rows: rows)
+    of_right = jnp.matmul(turned, gradient, preferred_element_type=full)
+    return of_left.astype(left.dtype), of_right.astype(right.dtype)
+
+
+def _contiguous(rows: Shaped[Array, "n i"]) -> Shaped[Array, "n i"]:
+    return with_layout_constraint(rows, Layout((0, 1)))
+
+
+_narrow.defvjp(_narrow_forward, _narrow_backward)
 
 
 class Table(nnx.Module):

@@ -1,7 +1,151 @@
 """Vectors to one loss a row, and losses to losses: pure functions that compose with `jit`, `shard_map` and `pmap`."""
 
+from jaxemb.losses.classification import (
+    binary_classification,
+    difference_features,
+    linear,
+    product_features,
+    softmax_classification,
+)
+from jaxemb.losses.codes import (
+    backward_compatible,
+    binarize,
+    bit_balance,
+    bit_decorrelation,
+    quantization_penalty,
+    straight_through_sign,
+)
 from jaxemb.losses.contrastive import info_nce
-from jaxemb.losses.distillation import embedding_distillation, score_distillation
-from jaxemb.losses.transforms import across_devices, matryoshka
+from jaxemb.losses.devices import across_devices, on_mesh, ring
+from jaxemb.losses.directions import DIRECTIONS, joint_info_nce, swapped, symmetric
+from jaxemb.losses.distances import (
+    cosine_distance,
+    euclidean_distance,
+    manhattan_distance,
+    mean_squared_distance,
+    negative_distance,
+    negative_squared_distance,
+    order_similarity,
+    row_cosine,
+    row_dot,
+    squared_distance,
+)
+from jaxemb.losses.distillation import (
+    embedding_distillation,
+    kullback_leibler,
+    list_distillation,
+    list_mle,
+    list_net,
+    projected,
+    rank_order,
+    score_distillation,
+    similarity_distillation,
+)
+from jaxemb.losses.form import Form, declared, form_of, with_form
+from jaxemb.losses.labelled import batch_all, batch_hard, batch_hard_soft, batch_semi_hard
+from jaxemb.losses.masks import mask_above_own, mask_by_guide, mask_by_teacher, mask_duplicates, weighted
+from jaxemb.losses.nested import layer_sizes, layers, matryoshka
+from jaxemb.losses.ordering import angle, angle_score, cosent, out_of_order
+from jaxemb.losses.ranking import (
+    average,
+    every,
+    hard_info_nce,
+    hardest,
+    hardest_of,
+    hinge_ranking,
+    mega_batch_margin,
+    semi_hard,
+    soft_margin_ranking,
+    triplet,
+)
+from jaxemb.losses.reconstruction import bag_of_words, lexical_pool, token_cross_entropy
+from jaxemb.losses.regression import contrastive_pairs, margin_mse, online_contrastive, similarity_regression
+from jaxemb.losses.sigmoid import sigmoid_contrastive
+from jaxemb.losses.spread import alignment, barlow_twins, covariance, global_orthogonal, uniformity, variance
+from jaxemb.losses.tiling import tiled
 
-__all__ = ["across_devices", "embedding_distillation", "info_nce", "matryoshka", "score_distillation"]
+__all__ = [
+    "DIRECTIONS",
+    "Form",
+    "across_devices",
+    "alignment",
+    "angle",
+    "angle_score",
+    "average",
+    "backward_compatible",
+    "bag_of_words",
+    "barlow_twins",
+    "batch_all",
+    "batch_hard",
+    "batch_hard_soft",
+    "batch_semi_hard",
+    "binarize",
+    "binary_classification",
+    "bit_balance",
+    "bit_decorrelation",
+    "contrastive_pairs",
+    "cosent",
+    "cosine_distance",
+    "covariance",
+    "declared",
+    "difference_features",
+    "embedding_distillation",
+    "euclidean_distance",
+    "every",
+    "form_of",
+    "global_orthogonal",
+    "hard_info_nce",
+    "hardest",
+    "hardest_of",
+    "hinge_ranking",
+    "info_nce",
+    "joint_info_nce",
+    "kullback_leibler",
+    "layer_sizes",
+    "layers",
+    "lexical_pool",
+    "linear",
+    "list_distillation",
+    "list_mle",
+    "list_net",
+    "manhattan_distance",
+    "margin_mse",
+    "mask_above_own",
+    "mask_by_guide",
+    "mask_by_teacher",
+    "mask_duplicates",
+    "matryoshka",
+    "mean_squared_distance",
+    "mega_batch_margin",
+    "negative_distance",
+    "negative_squared_distance",
+    "on_mesh",
+    "online_contrastive",
+    "order_similarity",
+    "out_of_order",
+    "product_features",
+    "projected",
+    "quantization_penalty",
+    "rank_order",
+    "ring",
+    "row_cosine",
+    "row_dot",
+    "score_distillation",
+    "semi_hard",
+    "sigmoid_contrastive",
+    "similarity_distillation",
+    "similarity_regression",
+    "soft_margin_ranking",
+    "softmax_classification",
+    "squared_distance",
+    "straight_through_sign",
+    "swapped",
+    "symmetric",
+    "tiled",
+    "token_cross_entropy",
+    "triplet",
+    "uniformity",
+    "variance",
+    "weighted",
+    "with_form",
+]

@@ -1,17 +1,58 @@
 """Objectives and batches to params: one loop, compiled over a mesh, that can be killed and goes on."""
 
-from jaxemb.train.fit import Batches, Step, data_mesh, fit, make_step, placed, warmup_cosine
+from jaxemb.train.cache import gradient_cache
+from jaxemb.train.fit import Batches, fit, last, warmup_cosine
+from jaxemb.train.leaves import joined, split
+from jaxemb.train.log import Step, tensorboard
+from jaxemb.train.lora import BASE, Adapter, adapted, by_rank, by_root_of_rank, dora, lora, started
 from jaxemb.train.objective import Term, objective, pairwise
+from jaxemb.train.optimizers import averaged, averaging, decayed, scale_by_depth
+from jaxemb.train.placement import data_mesh, fully_sharded, placed, replicated
+from jaxemb.train.queue import Queue, empty_queue, push, queued, with_queue
+from jaxemb.train.refresh import refreshed
+from jaxemb.train.remat import remat
+from jaxemb.train.step import Stepped, make_step
+from jaxemb.train.tasks import by_task
+from jaxemb.train.validation import Validation
 
 __all__ = [
+    "BASE",
+    "Adapter",
     "Batches",
+    "Queue",
     "Step",
+    "Stepped",
     "Term",
+    "Validation",
+    "adapted",
+    "averaged",
+    "averaging",
+    "by_rank",
+    "by_root_of_rank",
+    "by_task",
     "data_mesh",
+    "decayed",
+    "dora",
+    "empty_queue",
     "fit",
+    "fully_sharded",
+    "gradient_cache",
+    "joined",
+    "last",
+    "lora",
     "make_step",
     "objective",
     "pairwise",
     "placed",
+    "push",
+    "queued",
+    "refreshed",
+    "remat",
+    "replicated",
+    "scale_by_depth",
+    "split",
+    "started",
+    "tensorboard",
     "warmup_cosine",
+    "with_queue",
 ]

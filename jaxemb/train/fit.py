@@ -1,23 +1,25 @@
 """One training loop: objective, optimizer, batches and params in; params out."""
 
-import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 from jaxtyping import Array
 
-from jaxemb import atomic, progress
+from jaxemb import progress
 from jaxemb.checkpoint import Checkpoints
+from jaxemb.train import validation as validating
+from jaxemb.train.leaves import joined, split
+from jaxemb.train.log import Log, Step, check_finite
+from jaxemb.train.placement import Layout, data_mesh, placed, replicated
+from jaxemb.train.step import Stepped, make_step
+from jaxemb.train.validation import Best, Validation
 from jaxemb.types import Batch, Objective, Params
-
-AXIS = "data"
 
 
 @runtime_checkable
@@ -27,20 +29,6 @@ class Batches(Protocol):
     def __next__(self) -> Batch: ...
     def get_state(self) -> Any: ...
     def set_state(self, state: Any) -> None: ...
-
-
-class Step(NamedTuple):
-    """What is known after a step: its number from 1, the mean loss, and the objective's and optimizer's numbers."""
-
-    number: int
-    loss: float
-    metrics: dict[str, float]
-
-
-def data_mesh(devices: int | None = None) -> Mesh:
-    """A mesh with one axis, `data`, over all devices or the first few."""
-    chosen = jax.devices()[:devices]
-    return jax.make_mesh((len(chosen),), (AXIS,), axis_types=(AxisType.Auto,), devices=chosen)
 
 
 def warmup_cosine(peak: float, steps: int, *, warmup: float = 0.1, end: float = 0.0) -> optax.Schedule:
@@ -53,82 +41,26 @@ def warmup_cosine(peak: float, steps: int, *, warmup: float = 0.1, end: float = 
     return optax.warmup_cosine_decay_schedule(0.0, peak, max(1, round(warmup * steps)), max(2, steps), end)
 
 
-def placed(batch: Batch, mesh: Mesh) -> dict[str, Any]:
-    """A host batch as arrays sharded by rows; each process of several brings its own rows.
+def last(params: Params, state: Any) -> Params:
+    """The params as the last step left them."""
+    return params
 
-    Raises: ValueError that names the entry whose rows do not divide among the devices; and with several processes, when
-      entries differ in rows: each process's share stays together, so rows beyond the pairs would shift those of others.
+
+class _Run(NamedTuple):
+    """What changes from step to step.
+
+    step: how many are done.
+    params: the leaves that move.
+    state: the optimizer's.
+    best: so far, where there is a validation.
+    carried: entries of the next batch.
     """
-    if jax.process_count() > 1:
-        counts = {
-            jax.tree_util.keystr(path, simple=True, separator="."): np.shape(leaf)[0]
-            for path, leaf in jax.tree_util.tree_leaves_with_path(dict(batch))
-        }
-        if len(set(counts.values())) > 1:
-            raise ValueError(f"batch: with several processes all entries need the same rows, got {counts}")
-    rows = NamedSharding(mesh, PartitionSpec(AXIS))
-    here = len(mesh.local_devices)
 
-    def put(path: Any, value: Any) -> Array:
-        if np.shape(value)[0] % here:
-            name = jax.tree_util.keystr(path, simple=True, separator=".")
-            raise ValueError(f"batch: {name} has {np.shape(value)[0]} rows, wanted a multiple of {here} devices")
-        return jax.make_array_from_process_local_data(rows, np.asarray(value))
-
-    return jax.tree_util.tree_map_with_path(put, {name: value for name, value in batch.items() if value is not None})
-
-
-def make_step(
-    objective: Objective, optimizer: optax.GradientTransformation
-) -> Callable[[Params, Any, Mapping[str, Any]], tuple[Params, Any, Array, dict[str, Array]]]:
-    """The compiled step: `(params, optimizer state, batch)` -> the next of both, the mean loss, what to show."""
-
-    def step(params: Params, state: Any, batch: Mapping[str, Any]) -> tuple[Params, Any, Array, dict[str, Array]]:
-        def mean(p: Params) -> tuple[Array, dict[str, Array]]:
-            each, metrics = objective(p, batch)
-            return each.mean(), metrics
-
-        (loss, metrics), gradient = jax.value_and_grad(mean, has_aux=True)(params)
-        with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes; strictness is for our own maths
-            updates, state = optimizer.update(gradient, state, params)
-            params = optax.apply_updates(params, updates)
-        return params, state, loss, {**metrics, "gradient_norm": optax.tree.norm(gradient)}
-
-    return jax.jit(step, donate_argnums=(0, 1))
-
-
-class _Log:
-    """A JSON line a step; on resume, lines after the checkpoint are dropped, since those steps run again."""
-
-    def __init__(self, file: Path | None, start: int) -> None:
-        # One writer: with several processes the first tells what all of them know.
-        self.file = file = file if jax.process_index() == 0 else None
-        if file is None:
-            return
-        kept = [line for line in _lines(file) if json.loads(line)["step"] <= start]
-        with atomic.file(file) as partial:
-            partial.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-
-    def __call__(self, done: Step) -> None:
-        if self.file is not None:
-            with self.file.open("a", encoding="utf-8") as out:
-                out.write(json.dumps({"step": done.number, "loss": done.loss, **done.metrics}) + "\n")
-
-
-def _lines(file: Path) -> Iterator[str]:
-    """The whole lines of a log: the last may have been torn by a kill."""
-    if file.is_file():
-        yield from (
-            line[:-1] for line in file.read_text(encoding="utf-8").splitlines(keepends=True) if line[-1] == "\n"
-        )
-
-
-def _jsonable(state: Any) -> dict[str, Any]:
-    return {"bytes": state.hex()} if isinstance(state, bytes) else {"json": state}
-
-
-def _from_jsonable(saved: Mapping[str, Any]) -> Any:
-    return bytes.fromhex(saved["bytes"]) if "bytes" in saved else saved["json"]
+    step: int
+    params: Params
+    state: Any
+    best: Best | None
+    carried: dict[str, Any]
 
 
 def fit(
@@ -139,20 +71,26 @@ def fit(
     *,
     steps: int,
     mesh: Mesh | None = None,
+    layout: Layout = replicated,
+    frozen: Sequence[str] = (),
     clip: float | None = 1.0,
     key: Array | None = None,
+    carried: Mapping[str, Any] | None = None,
     checkpoints: Path | str | None = None,
     run: str = "",
     every: int = 100,
     log: Path | str | None = None,
     watch: Callable[[Step], None] | None = None,
+    validation: Validation | None = None,
+    result: Callable[[Params, Any], Params] = last,
     what: str | None = "train",
 ) -> Params:
     """Train, and return the params.
 
     Killed at any instant and called again with the same arguments, a run goes on from its newest checkpoint and gives
     the losses that it would have given, bit for bit on the same devices (on GPUs as far as XLA's operations repeat
-    themselves there: `--xla_gpu_deterministic_ops=true`).
+    themselves there: `--xla_gpu_deterministic_ops=true`).  On other devices, or in another layout, it goes on up to
+    rounding.
 
     Args:
       objective: params and a batch to one loss an example; their mean is minimised.
@@ -161,66 +99,182 @@ def fit(
       params: where to start; left as they are.
       steps: how many in all, those of an earlier run included.
       mesh: whose axis `data` shares the rows; by default over all devices.
+      layout: where params and optimizer state lie: `replicated`, or `fully_sharded` over the same axis.
+      frozen: patterns of dotted paths, as `embeddings.*`, of the leaves that do not move.  They have no gradient and no
+        optimizer state, do not count in its norm, and are not in checkpoints: they come from `params` again.
       clip: the largest norm of a gradient; a longer one is scaled to it.  None for no limit.
       key: when given, every batch has an entry `key`, another each step and the same when a step is run again.
+      carried: entries that every batch has from the step before it, as queues: these are the first, and the objective
+        gives the next among its metrics, by the same names.  All devices have all of them; checkpoints have them, too.
       checkpoints: a folder for them; None keeps none.
       run: names all that the run was made from, as a hash of settings and data; checkpoints of another are refused.
       every: steps between checkpoints.  The last step always has one.
       log: a file of JSON lines, one a step.
       watch: called after every step.
+      validation: a metric of the params; the best are returned, and the run ends when none better come.  Its value is
+        `validation` in the log, the best so far is `best`.
+      result: (params that move, optimizer state) -> those that are validated and returned, as `averaged`.
       what: the name of the progress bar; None shows none.
-    Raises: FloatingPointError that names the step whose loss or gradient is not finite; ValueError for batches whose
-      rows do not divide among the devices, or when the checkpoint is of another `run` or beyond `steps`.
+    Returns: all params, in `layout`.
+    Raises: FloatingPointError that names the step whose loss or gradient is not finite, the rows or leaves where, and
+      the file beside the log that holds the batch; ValueError for batches whose rows do not divide among the devices, a
+      pattern that no leaf fits, or when the checkpoint is of another `run` or beyond `steps`.
     """
-    if steps < 1 or every < 1:
-        raise ValueError(f"fit: steps and every must be 1 or more, got {steps} and {every}")
+    _check(steps, every, validation)
     mesh = data_mesh() if mesh is None else mesh
     if clip is not None:
         optimizer = optax.chain(optax.clip_by_global_norm(clip), optimizer)
-    everywhere = NamedSharding(mesh, PartitionSpec())
-    # A copy, because the step gives its inputs' memory to its outputs.
-    params = jax.device_put(jax.tree.map(jnp.copy, params), everywhere)
-    state = jax.jit(optimizer.init, out_shardings=everywhere)(params)
+    moving, still = _parts(params, frozen)
+    still = jax.device_put(still, layout(still, mesh))
+    now, shardings = _begin(optimizer, moving, carried or {}, layout, mesh, validation)
     saved = Checkpoints(checkpoints) if checkpoints is not None else None
-    start = 0
-    if saved is not None and saved.latest() is not None:
-        restored = saved.restore({"params": params, "optimizer": state})
-        start, params, state = restored.step, restored.tree["params"], restored.tree["optimizer"]
-        if restored.notes["run"] != run:
-            raise ValueError(
-                f"fit: {checkpoints} holds checkpoints of another run ({restored.notes['run']!r}, wanted {run!r}); "
-                "remove them, or write elsewhere"
-            )
-        batches.set_state(_from_jsonable(restored.notes["batches"]))
-        progress.say(f"{what or 'train'}: going on from step {start} of {steps}")
-        if start > steps:
-            raise ValueError(f"fit: the checkpoint has {start} steps behind it, more than the {steps} wanted")
-    note = _Log(None if log is None else Path(log), start)
-    step = make_step(objective, optimizer)
-    begun, pairs = time.perf_counter(), 0
     try:
-        shown = what is not None and start < steps and jax.process_index() == 0
-        with progress.bar(what or "", steps - start, shown=shown) as advance:
-            for number in range(start + 1, steps + 1):
-                batch = placed(next(batches), mesh)
-                pairs += min(leaf.shape[0] for leaf in jax.tree.leaves(batch))
-                if key is not None:
-                    batch["key"] = jax.random.fold_in(key, number)
-                params, state, loss, metrics = step(params, state, batch)
-                done = Step(number, float(loss), {name: float(value) for name, value in metrics.items()})
+        if saved is not None and saved.latest() is not None:
+            now = _resumed(saved, now, batches, run)
+            progress.say(f"{what or 'train'}: going on from step {now.step} of {steps}")
+            if now.step > steps:
+                raise ValueError(f"fit: the checkpoint has {now.step} steps behind it, more than the {steps} wanted")
+        log = None if log is None else Path(log)
+        note = Log(log, now.step)
+        step = make_step(objective, optimizer, shardings=shardings)
+        begun, pairs = time.perf_counter(), 0
+        shown = what is not None and now.step < steps and jax.process_index() == 0
+        with progress.bar(what or "", steps - now.step, shown=shown) as advance:
+            while now.step < steps and not validating.over(validation, now.best):
+                number, batch = now.step + 1, _next(batches, mesh, key, now.step + 1)
+                stepped = step(now.params, now.state, batch.placed, still, now.carried)
+                done = _done(number, stepped)
                 # Before anything of it is logged or saved: the last checkpoint stays a sound one.
-                if not np.isfinite([done.loss, done.metrics["gradient_norm"]]).all():
-                    raise FloatingPointError(f"fit: the loss of step {number} is {done.loss}; {done.metrics}")
+                check_finite(number, stepped, done, batch.host, now.params, log)
+                now = _Run(number, stepped.params, stepped.state, now.best, stepped.carried)
+                if validation is not None and validating.due(validation, number, steps):
+                    now, done = _validated(validation, now, done, still, result)
                 note(done)
                 if watch is not None:
                     watch(done)
-                rate = pairs / (time.perf_counter() - begun)
-                negatives = f", {done.metrics['negatives']:.0f} negatives" if "negatives" in done.metrics else ""
-                advance(1, f"loss {done.loss:.4f}, {rate:.0f} pairs/s{negatives}")
-                if saved is not None and (number % every == 0 or number == steps):
-                    place = {"batches": _jsonable(batches.get_state()), "run": run}
-                    saved.save(number, {"params": params, "optimizer": state}, place)
+                pairs += batch.rows
+                advance(1, _shown(done, pairs / (time.perf_counter() - begun)))
+                ends = number == steps or validating.over(validation, now.best)
+                if saved is not None and (number % every == 0 or ends):
+                    _save(saved, now, batches, run)
     finally:
         if saved is not None:
             saved.close()
-    return params
+    return joined(now.best.params if now.best is not None else result(now.params, now.state), still)
+
+
+def _check(steps: int, every: int, validation: Validation | None) -> None:
+    if steps < 1 or every < 1:
+        raise ValueError(f"fit: steps and every must be 1 or more, got {steps} and {every}")
+    if validation is not None:
+        validating.check(validation)
+
+
+def _parts(params: Params, frozen: Sequence[str]) -> tuple[Params, Params]:
+    """The leaves that move, and those that do not."""
+    if not frozen:
+        return params, {}
+    moving, still = split(params, frozen)
+    if not jax.tree.leaves(moving):
+        raise ValueError(f"fit: {list(frozen)} freeze every leaf, so nothing is left to train")
+    return moving, still
+
+
+def _begin(
+    optimizer: optax.GradientTransformation,
+    params: Params,
+    carried: Mapping[str, Any],
+    layout: Layout,
+    mesh: Mesh,
+    validation: Validation | None,
+) -> tuple[_Run, tuple[Any, Any, Any]]:
+    """The state before the first step, and where params, optimizer state and carried entries lie."""
+    where = layout(params, mesh)
+    # Copies, because the step gives its inputs' memory to its outputs.
+    params = jax.device_put(jax.tree.map(jnp.copy, params), where)
+    shapes = jax.eval_shape(optimizer.init, params)
+    state_where = layout(shapes, mesh)
+    state = jax.jit(optimizer.init, out_shardings=state_where)(params)
+    best = None if validation is None else Best(jax.tree.map(jnp.copy, params))
+    carried_where = replicated(dict(carried), mesh)
+    first = jax.device_put(jax.tree.map(jnp.copy, dict(carried)), carried_where)
+    return _Run(0, params, state, best, first), (where, state_where, carried_where)
+
+
+class _Given(NamedTuple):
+    """A batch on the host and on the devices, and how many pairs it has."""
+
+    host: Batch
+    placed: Mapping[str, Any]
+    rows: int
+
+
+def _next(batches: Batches, mesh: Mesh, key: Array | None, number: int) -> _Given:
+    host = next(batches)
+    on_devices = placed(host, mesh)
+    rows = min(len(jax.tree.leaves(entry)[-1]) for entry in on_devices.values())
+    if key is not None:
+        on_devices["key"] = jax.random.fold_in(key, number)
+    return _Given(host, on_devices, rows)
+
+
+def _done(number: int, stepped: Stepped) -> Step:
+    return Step(number, float(stepped.loss), {name: float(value) for name, value in stepped.metrics.items()})
+
+
+def _validated(
+    validation: Validation, now: _Run, done: Step, still: Params, result: Callable[[Params, Any], Params]
+) -> tuple[_Run, Step]:
+    """After a check: the best so far, and the step with its value."""
+    reached = result(now.params, now.state)
+    value = float(validation.metric(joined(reached, still)))
+    assert now.best is not None
+    best = validating.better(now.best, reached, value, now.step)
+    shown = {"validation": value, "best": value if best.value is None else best.value}
+    return now._replace(best=best), done._replace(metrics={**done.metrics, **shown})
+
+
+def _shown(done: Step, rate: float) -> str:
+    negatives = f", {done.metrics['negatives']:.0f} negatives" if "negatives" in done.metrics else ""
+    best = f", best {done.metrics['best']:.4f}" if "best" in done.metrics else ""
+    return f"loss {done.loss:.4f}, {rate:.0f} pairs/s{negatives}{best}"
+
+
+def _tree(now: _Run) -> dict[str, Any]:
+    best = {} if now.best is None else {"best": now.best.params}
+    carried = {"carried": now.carried} if now.carried else {}
+    return {"params": now.params, "optimizer": now.state, **best, **carried}
+
+
+def _save(saved: Checkpoints, now: _Run, batches: Batches, run: str) -> None:
+    notes = {"batches": _jsonable(batches.get_state()), "run": run, "best": validating.told(now.best)}
+    saved.save(now.step, _tree(now), notes)
+
+
+def _resumed(saved: Checkpoints, now: _Run, batches: Batches, run: str) -> _Run:
+    """The newest checkpoint's state, in the layout of `now`, with the batches at its place.
+
+    Raises: ValueError for a checkpoint of another run.
+    """
+    notes = saved.notes()
+    if notes["run"] != run:
+        raise ValueError(
+            f"fit: {saved.folder} holds checkpoints of another run ({notes['run']!r}, wanted {run!r}); "
+            "remove them, or write elsewhere"
+        )
+    if (notes.get("best") is None) != (now.best is None):
+        there, here = ("without", "with") if now.best is not None else ("with", "without")
+        raise ValueError(f"fit: {saved.folder} holds checkpoints of a run {there} validation, this one is {here}")
+    restored = saved.restore(_tree(now))
+    best = None if now.best is None else now.best._replace(params=restored.tree["best"], **notes["best"])
+    batches.set_state(_from_jsonable(notes["batches"]))
+    carried = restored.tree.get("carried", {})
+    return _Run(restored.step, restored.tree["params"], restored.tree["optimizer"], best, carried)
+
+
+def _jsonable(state: Any) -> dict[str, Any]:
+    return {"bytes": state.hex()} if isinstance(state, bytes) else {"json": state}
+
+
+def _from_jsonable(saved: Mapping[str, Any]) -> Any:
+    return bytes.fromhex(saved["bytes"]) if "bytes" in saved else saved["json"]

@@ -1,12 +1,12 @@
 """Objectives: an encoder and losses become a function of params and a batch."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxemb.types import Batch, Encoder, Loss, Objective, Params, Tokens
+from jaxemb.types import Batch, Encoder, Grouped, Loss, Objective, Params, Tokens
 
 
 class Term(NamedTuple):
@@ -25,6 +25,14 @@ class Term(NamedTuple):
     passed: Sequence[str] = ()
 
 
+def vectors_of(encoder: Encoder, params: Params, entry: Any) -> Float[Array, "b d"]:
+    """What an entry of a batch is to a loss: texts are encoded, in groups where they come so; else it is itself."""
+    if isinstance(entry, Grouped):
+        vectors = [encoder.apply(params, group) for group in entry.groups]
+        return jnp.concatenate(vectors)[jnp.asarray(entry.places)]
+    return encoder.apply(params, entry) if isinstance(entry, Tokens) else entry
+
+
 def objective(encoder: Encoder, terms: Mapping[str, Term]) -> Objective:
     """A weighted sum of losses over one batch, in which every text is encoded once.
 
@@ -38,8 +46,8 @@ def objective(encoder: Encoder, terms: Mapping[str, Term]) -> Objective:
 
     def weighed(params: Params, batch: Batch) -> tuple[Float[Array, " b"], dict[str, Array]]:
         names = dict.fromkeys(name for term in terms.values() for name in (term.left, term.right))
-        read = {name: isinstance(batch[name], Tokens) for name in names}
-        vectors = {name: encoder.apply(params, batch[name]) if read[name] else batch[name] for name in names}
+        read = {name: isinstance(batch[name], (Tokens, Grouped)) for name in names}
+        vectors = {name: vectors_of(encoder, params, batch[name]) for name in names}
         shown: dict[str, Array] = {}
         losses = []
         for name, term in terms.items():

@@ -106,7 +106,8 @@ def static(tmp_path):
 def test_a_system_works_in_a_process_that_is_stopped_when_it_has_answered(static, tmp_path):
     some = ["a b c", "d", "e f a"]
     (tmp_path / "texts.json").write_text(json.dumps(some), encoding="utf-8")
-    worker = Worker("bench.encode.worker", "jaxemb static", dict.fromkeys(("model", "onnx", "table"), str(tmp_path / "table")), 1)
+    folders = dict.fromkeys(("model", "onnx", "table"), str(tmp_path / "table"))
+    worker = Worker("bench.encode.worker", "jaxemb static", folders, 1)
     try:
         worker.ready()
         job = {"texts": str(tmp_path / "texts.json"), "batch": 0}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxemb.data import Pair, Pairs, read_pairs
+from jaxemb.data import Pair, Pairs, document_keys, read_pairs
 
 RECORDS = [
     {"query": "what purrs", "document": "cats", "negatives": ["dogs", "köpek"]},
@@ -146,3 +146,16 @@ def test_pairs_are_made_when_asked_for():
     assert asked == []
     assert pairs[1] == PAIRS[1]
     assert asked == [1]
+
+
+def test_keys_tell_equal_documents_and_equal_queries():
+    pairs = [Pair("a", "x", ("y", "z")), Pair("b", "y"), Pair("a", "z", ("x",))]
+    keys = document_keys(pairs[:2], 0)
+    assert keys.dtype == np.int32
+    assert (keys >= 0).all()
+    assert keys[0, 0] != keys[1, 0]
+    both = document_keys([pairs[0], pairs[2]], 1)
+    assert both[0, 1] == both[1, 1]  # the same query
+    assert both[0, 0] == both[3, 0]  # the second pair's negative is the first one's document
+    assert (both[2:, 1] == -1).all()  # negatives answer nothing
+    assert len(document_keys([], 2)) == 0

@@ -47,8 +47,8 @@ class Case(NamedTuple):
         return np.asarray(self.tokens.mask, bool)
 
 
-def marked(names):
-    return [name if name in FIRST else pytest.param(name, marks=pytest.mark.slow) for name in names]
+def marked(names, mark):
+    return [name if name in FIRST else pytest.param(name, marks=mark) for name in names]
 
 
 @functools.lru_cache(maxsize=2)
@@ -67,12 +67,12 @@ def read(name):
     return Case(family, raw, tensors, config, quick, params, tokens, values["hidden"], values["last"])
 
 
-@pytest.fixture(scope="module", params=marked(NAMES))
+@pytest.fixture(scope="module", params=marked(NAMES, pytest.mark.slow))
 def case(request):
     return read(request.param)
 
 
-@pytest.fixture(scope="module", params=marked(name for name in NAMES if name not in VARIANTS))
+@pytest.fixture(scope="module", params=marked((name for name in NAMES if name not in VARIANTS), pytest.mark.grid))
 def one(request):
     return read(request.param)
 

@@ -23,26 +23,28 @@ def test_float32_vectors_of_real_texts(ours, theirs, texts):
 
 
 def test_bfloat16_keeps_the_direction_of_real_texts(ours, theirs, texts):
-    half = model.encode(model.in_precision(ours, "bfloat16"), texts, report=quiet)
-    wanted = theirs.encode(texts)
+    some = texts[::4]
+    half = model.encode(model.in_precision(ours, "bfloat16"), some, report=quiet)
+    wanted = theirs.encode(some)
     cosine = (half * wanted).sum(axis=1) / np.linalg.norm(half, axis=1) / np.linalg.norm(wanted, axis=1)
     assert cosine.min() >= 0.999, cosine.min()
 
 
 def test_order_batch_and_bucket_do_not_matter(ours, texts):
-    together = model.encode(ours, texts, report=quiet)
-    turned = np.random.default_rng(0).permutation(len(texts))
-    shuffled = model.encode(ours, [texts[i] for i in turned], report=quiet)
+    some = texts[::4]
+    together = model.encode(ours, some, report=quiet)
+    turned = np.random.default_rng(0).permutation(len(some))
+    shuffled = model.encode(ours, [some[i] for i in turned], report=quiet)
     np.testing.assert_allclose(shuffled, together[turned], atol=2e-6)
-    alone = np.concatenate([model.encode(ours, [text], report=quiet) for text in texts[::40]])
-    np.testing.assert_allclose(alone, together[::40], atol=2e-6)
+    alone = np.concatenate([model.encode(ours, [text], report=quiet) for text in some[::10]])
+    np.testing.assert_allclose(alone, together[::10], atol=2e-6)
 
 
 def test_what_we_save_loads_there(ours, theirs, texts, tmp_path):
     model.save(ours, tmp_path / "saved")
     there = SentenceTransformer(str(tmp_path / "saved"), device="cpu")
     assert there.max_seq_length == 256
-    np.testing.assert_allclose(there.encode(texts), theirs.encode(texts), atol=2e-6)
+    np.testing.assert_allclose(there.encode(texts[::8]), theirs.encode(texts[::8]), atol=2e-6)
 
 
 def test_what_it_saves_loads_here(ours, theirs, texts, tmp_path):

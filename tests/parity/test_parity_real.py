@@ -12,7 +12,7 @@ import parity_real
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("default")]
 
 
-SLOW = ("answerai-colbert-small-v1", "SmolLM2-135M-Instruct", "EfficientNet-Lite0")
+SLOW = ("answerai-colbert-small-v1", "bge-small-en-v1.5", "SmolLM2-135M-Instruct", "EfficientNet-Lite0")
 
 
 @pytest.mark.parametrize(

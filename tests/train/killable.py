@@ -1,4 +1,4 @@
-"""A small training run as a program, for tests that kill it: `killable.py FOLDER STEPS`."""
+"""A small training run as a program, for tests that kill it: `killable.py FOLDER STEPS VARIANT`."""
 
 import sys
 from functools import partial
@@ -25,24 +25,28 @@ def source(n: int = 64) -> list:
     return [{"query": q.tolist(), "document": (draw.permutation(q) + 100).tolist()} for q in queries]
 
 
-def run(folder: Path, steps: int, **kwargs):
+STATIC = encode.static(encode.StaticConfig(vocab_size=200, hidden_size=16))
+ADAPTED = train.adapted(STATIC, train.lora(["table"], rank=4))
+VARIANTS = {
+    "plain": {},
+    "adapters, gradient cache": {"encoder": train.gradient_cache(ADAPTED, 4), "frozen": train.BASE},
+}
+
+
+def run(folder: Path, steps: int, *, encoder=None, optimizer=None, **kwargs):
     """Train a static encoder; checkpoints and the log of losses go to `folder`."""
-    encoder = encode.static(encode.StaticConfig(vocab_size=200, hidden_size=16))
+    encoder = encoder or STATIC
     objective = train.pairwise(encoder, partial(losses.info_nce, temperature=0.1))
     batches = data.stream(source(), batch_size=16, seed=3, make=batch)
     return train.fit(
         objective,
-        optax.adamw(train.warmup_cosine(0.05, steps)),
+        optimizer or optax.adamw(train.warmup_cosine(0.05, steps)),
         batches,
         encoder.init(jax.random.key(0)),
         steps=steps,
-        checkpoints=folder / "checkpoints",
-        log=folder / "losses.jsonl",
-        every=3,
-        what=None,
-        **kwargs,
+        **{"checkpoints": folder / "checkpoints", "log": folder / "losses.jsonl", "every": 3, "what": None, **kwargs},
     )
 
 
 if __name__ == "__main__":
-    run(Path(sys.argv[1]), int(sys.argv[2]))
+    run(Path(sys.argv[1]), int(sys.argv[2]), **VARIANTS[sys.argv[3]])

@@ -69,6 +69,7 @@ def test_four_devices_give_the_losses_of_one(tmp_path):
     np.testing.assert_allclose(logged(tmp_path / "four"), logged(tmp_path / "one"), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_four_devices_goes_on_with_one(tmp_path):
     run(tmp_path / "one", 6, mesh=train.data_mesh(1))
 
@@ -82,22 +83,57 @@ def test_a_checkpoint_of_four_devices_goes_on_with_one(tmp_path):
     np.testing.assert_allclose(logged(tmp_path / "both"), logged(tmp_path / "one"), rtol=1e-4)
 
 
+def test_what_is_carried_goes_from_step_to_step_and_through_a_checkpoint(tmp_path):
+    def objective(params, batch):
+        return params["w"] * 0 + batch["sum"] + jnp.zeros(16), {"sum": 2 * batch["sum"] + 1}
+
+    def go(steps, start=1.0):
+        told = []
+        train.fit(
+            objective,
+            optax.sgd(0.1),
+            data.stream(source(), batch_size=16, seed=3, make=batch),
+            {"w": np.float32(1.0)},
+            steps=steps,
+            carried={"sum": np.float32(start)},
+            checkpoints=tmp_path,
+            watch=lambda step: told.append((step.loss, sorted(step.metrics))),
+            what=None,
+        )
+        return told
+
+    assert go(2) == [(1.0, ["gradient_norm"]), (3.0, ["gradient_norm"])]
+    assert [loss for loss, _ in go(4, start=100.0)] == [7.0, 15.0]  # the checkpoint's, not the one given
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("other", r"\['other'\] are carried, but .* shows \['sum'\]"), ("query", "in the batch, too")]
+)
+def test_what_is_carried_and_not_shown_is_named(name, message):
+    def objective(params, batch):
+        return params["w"] + jnp.zeros(16), {"sum": jnp.zeros(())}
+
+    with pytest.raises(ValueError, match=message):
+        steps_of(objective, carried={name: np.float32(1.0)})
+
+
 @pytest.mark.slow
-def test_killed_at_random_moments_a_run_ends_with_the_same_losses(tmp_path):
-    """SIGKILL three times, whatever it is doing: starting, stepping or writing a checkpoint."""
+@pytest.mark.parametrize(("variant", "times"), [("plain", 3), ("adapters, gradient cache", 1)])
+def test_killed_at_random_moments_a_run_ends_with_the_same_losses(tmp_path, variant, times):
+    """SIGKILL, whatever it is doing: starting, stepping or writing a checkpoint."""
     whole, killed, draw = tmp_path / "whole", tmp_path / "killed", random.Random(time.time_ns())
 
     def start(folder: Path) -> subprocess.Popen:
         return subprocess.Popen(
-            [sys.executable, str(HERE / "killable.py"), str(folder), "90"], stderr=subprocess.DEVNULL
+            [sys.executable, str(HERE / "killable.py"), str(folder), "90", variant], stderr=subprocess.DEVNULL
         )
 
     assert start(whole).wait() == 0
     kills = []
-    while len(kills) < 3:
+    while len(kills) < times:
         with start(killed) as process:
             while process.poll() is None and progress(killed) < max([0, *kills]) + 5:
-                time.sleep(0.005)  # past the last kill, so that three kills are three places
+                time.sleep(0.005)  # past the last kill, so that each is at another place
             time.sleep(draw.uniform(0, 0.3))
             process.send_signal(signal.SIGKILL)
         kills.append(progress(killed))

@@ -5,9 +5,11 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from jaxemb import encode, losses, train
+from jaxemb.data.tokenize import grouped, pad
 from jaxemb.types import Encoder, Tokens
 
 ENCODER = encode.static(encode.StaticConfig(vocab_size=20, hidden_size=4))
@@ -72,3 +74,55 @@ def test_every_text_is_encoded_once():
 def test_no_term_is_refused():
     with pytest.raises(ValueError, match="wanted one term or more"):
         train.objective(ENCODER, {})
+
+
+def test_texts_in_groups_of_like_length_are_the_same_texts():
+    rows = [np.arange(1, 1 + length, dtype=np.int32) for length in (9, 2, 17, 3, 1, 12)]
+    documents = [row[::-1].copy() for row in rows]
+    at_once = {"query": pad(rows, 24), "document": pad(documents, 24)}
+    in_groups = {"query": grouped(rows, 3), "document": grouped(documents, 2)}
+    assert [group.ids.shape for group in in_groups["query"].groups] == [(2, 8), (2, 16), (2, 24)]
+
+    def gradient(encoder, given):
+        return jax.grad(lambda params: train.pairwise(encoder, losses.info_nce)(params, given)[0].mean())(PARAMS)
+
+    wanted = gradient(ENCODER, at_once)
+    for encoder in (ENCODER, train.gradient_cache(ENCODER, 1)):
+        got = gradient(encoder, in_groups)
+        jax.tree.map(lambda ours, theirs: np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6), got, wanted)
+    assert train.pairwise(ENCODER, losses.info_nce)(PARAMS, in_groups)[1] == {"negatives": 5}
+
+
+def test_fit_reads_groups_on_a_mesh():
+    rows = [np.arange(1, 2 + i, dtype=np.int32) for i in range(16)]
+    given = {"query": grouped(rows, 2), "document": pad(rows[::-1], 16)}
+
+    class Same:
+        def __next__(self):
+            return given
+
+        def get_state(self):
+            return 0
+
+        def set_state(self, state):
+            pass
+
+    loss = losses.on_mesh(losses.tiled(losses.info_nce, 1), train.data_mesh(8))
+    found = [
+        train.fit(train.pairwise(ENCODER, one), optax.sgd(0.1), Same(), PARAMS, steps=2, mesh=mesh, what=None)
+        for one, mesh in ((loss, train.data_mesh(8)), (losses.info_nce, train.data_mesh(1)))
+    ]
+    jax.tree.map(lambda ours, wanted: np.testing.assert_allclose(ours, wanted, rtol=1e-5, atol=1e-6), *found)
+
+
+@pytest.mark.parametrize("groups", [0, 4])
+def test_texts_that_do_not_divide_into_groups_are_refused(groups):
+    with pytest.raises(ValueError, match=f"6 texts do not divide into {groups} groups"):
+        grouped([np.arange(2)] * 6, groups)
+
+
+def test_a_cache_of_no_rows_is_refused_and_what_is_left_over_is_read():
+    with pytest.raises(ValueError, match="wanted one row at a time or more, got 0"):
+        train.gradient_cache(ENCODER, 0)
+    got = train.gradient_cache(ENCODER, 2).apply(PARAMS, BATCH["document"])
+    np.testing.assert_allclose(got, vectors("document"), rtol=1e-6)

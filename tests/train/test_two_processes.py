@@ -100,6 +100,10 @@ def test_two_processes_resume_where_they_stopped(together):
     assert together["resumed"] == together["fit"]
 
 
+def test_params_shared_between_processes_give_the_same_losses_and_resume(together):
+    np.testing.assert_allclose(together["sharded"], together["fit"], rtol=1e-5)
+
+
 def test_rows_that_would_shift_those_of_another_process_are_refused(together):
     assert "all entries need the same rows" in together["negatives"]
     assert "'document.ids': 16" in together["negatives"]

@@ -64,7 +64,7 @@ def values(loss, names, kind):
     return [float(value), *(np.asarray(g).tolist() for g in whole)]
 
 
-def trained(steps, checkpoints=None, make=batch):
+def trained(steps, checkpoints=None, make=batch, **kwargs):
     """Losses of a few steps of `fit`, with the rows of every batch shared between the processes."""
     encoder = encode.static(encode.StaticConfig(vocab_size=200, hidden_size=16))
     told = []
@@ -78,6 +78,7 @@ def trained(steps, checkpoints=None, make=batch):
         log=out + ".log.jsonl",
         watch=lambda step: told.append(step.loss),
         what=None,
+        **kwargs,
     )
     return told
 
@@ -96,6 +97,10 @@ def with_negatives(records):
 
 
 made["fit"] = trained(4)
+made["sharded"] = [
+    *trained(2, out + ".sharded", layout=train.fully_sharded),
+    *trained(4, out + ".sharded", layout=train.fully_sharded),
+]
 made["resumed"] = [*trained(2, out + ".checkpoints"), *trained(4, out + ".checkpoints")]
 try:
     trained(1, make=with_negatives)

@@ -1,0 +1,54 @@
+"""What a loss may be given: one place for the errors, so that all of them read alike.
+
+Shapes are checked always; values only on arrays that hold some, for inside `jax.jit` there are none to look at.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Array
+
+
+def above_zero(name: str, **values: float | Array) -> None:
+    """Raise ValueError that names the first value that is a number and not above 0; a learnt array is not looked at."""
+    for what, value in values.items():
+        if isinstance(value, (int, float)) and not value > 0:
+            raise ValueError(f"{name}: {what} must be above 0, got {value}")
+
+
+def one_a_row(name: str, rows: int, **arrays: Array) -> None:
+    """Raise ValueError that names the first array that has not exactly one value a row."""
+    for what, array in arrays.items():
+        if array.shape != (rows,):
+            raise ValueError(f"{name}: {what} must be {(rows,)}, one a row, got {array.shape}")
+
+
+def all_values(name: str, what: str, array: Array, wanted: str, holds: Callable[[np.ndarray], Any]) -> None:
+    """Raise ValueError that shows the first value that is not as wanted, where there are values to look at."""
+    if isinstance(array, jax.core.Tracer) or not getattr(array, "is_fully_addressable", True):
+        return
+    values = np.asarray(array)
+    bad = values[~np.asarray(holds(values), bool)]
+    if bad.size:
+        raise ValueError(f"{name}: {what} must be {wanted}, got {bad.flat[0]}")
+
+
+def any_true(name: str, message: str, array: Array) -> None:
+    """Raise ValueError with the message where no value is True, and there are values to look at."""
+    if isinstance(array, jax.core.Tracer) or not getattr(array, "is_fully_addressable", True):
+        return
+    if not np.asarray(array).any():
+        raise ValueError(f"{name}: {message}")
+
+
+def two_rows(name: str, rows: int) -> None:
+    """Raise ValueError unless there are rows to compare with each other."""
+    if rows < 2:
+        raise ValueError(f"{name}: rows are compared with each other, wanted 2 or more, got {rows}")
+
+
+def finite(values: np.ndarray) -> np.ndarray:
+    """Where values are neither NaN nor infinite."""
+    return np.isfinite(values.astype(np.float64))
