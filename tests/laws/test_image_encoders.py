@@ -166,7 +166,17 @@ def test_bfloat16_stays_close_and_params_stay_float32(one):
 
 
 # The gradient of a convolution in bfloat16 is a rule of its own; of a product, the text families have it.
-@pytest.mark.parametrize(("name", "dtype"), [*((name, jnp.float32) for name in FAMILIES), ("resnet", jnp.bfloat16)])
+MORE = [("resnet", jnp.float32), ("siglip", jnp.float32), ("vit", jnp.float32), ("resnet", jnp.bfloat16)]
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        ("clip", jnp.float32),
+        ("efficientnet-lite", jnp.float32),
+        *(pytest.param(*one, marks=pytest.mark.grid) for one in MORE),
+    ],
+)
 def test_gradients_reach_every_leaf_but_the_statistics(name, dtype):
     case = read(name)
     for half in halves(case.family.build(case.config, dtype=dtype), case.params, case.values):

@@ -1,5 +1,7 @@
 """What holds of every loss and of every loss made from it.  A new loss joins `loss_cases.py` and meets every law."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -227,14 +229,12 @@ GRID = [
     *((change, way, devices) for change in SPREAD for way in (sharded, pmapped) for devices in (1, 4, 8)),
 ]
 SOME = [
-    ("plain", explicit, 8),
     ("tiled", explicit, 8),
     ("gradient cache", explicit, 4),
     ("tiled, gradient cache", auto, 8),
     ("gather", pmapped, 4),
     ("ring", sharded, 4),
     ("ring", pmapped, 8),
-    ("gathered tiles", pmapped, 8),
     ("tiled ring", sharded, 4),
 ]
 """Where those of `FEW` always are, which together have every form of a loss."""
@@ -257,7 +257,7 @@ def check(cases, change, way, devices):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("change", "way", "devices"), named([("tiled", auto, 1), ("gather", sharded, 8)]))
+@pytest.mark.parametrize(("change", "way", "devices"), named([("gather", sharded, 8)]))
 def test_every_loss_in_parts_and_on_many_devices(change, way, devices):
     check(ALIKE, change, way, devices)
 

@@ -71,7 +71,9 @@ def test_a_static_model_goes_both_ways(ours, texts, tmp_path):
     np.testing.assert_allclose(model.encode(model.load(tmp_path / "theirs"), texts), vectors, atol=2e-6)
 
 
-@pytest.mark.parametrize("pooling", ["mean", "cls", "max", "lasttoken"])
+@pytest.mark.parametrize(
+    "pooling", ["cls", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mean", "max", "lasttoken"))]
+)
 def test_poolings_of_the_real_model(ours, theirs, texts, pooling):
     from sentence_transformers.sentence_transformer.modules import Pooling
 

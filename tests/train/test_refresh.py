@@ -168,7 +168,7 @@ def test_bad_input(tmp_path, whole):
         train.refresh._Part(Chain(tmp_path), 4).set_state({"start": 8, "json": None})
 
 
-@pytest.mark.slow
+@pytest.mark.grid
 def test_killed_at_random_moments_it_ends_with_the_same_losses(tmp_path):
     """SIGKILL three times, whatever it is doing: mining, stepping or writing."""
     whole, killed, draw = tmp_path / "whole", tmp_path / "killed", random.Random(time.time_ns())
