@@ -55,6 +55,7 @@ def swapped(loss: Loss) -> Loss:
 def symmetric(loss: Loss) -> Loss:
     """The mean of both ways: a query's own document among documents, and a document's own query among queries.
 
+    >>> from jaxemb.losses import info_nce
     >>> both = symmetric(info_nce)
     >>> query, document = jnp.array([[1.0, 0.0], [0.6, 0.8]]), jnp.eye(2)
     >>> wanted = (info_nce(query, document) + info_nce(document, query)) / 2

@@ -143,7 +143,7 @@ def trained(name, steps=40):
     return checkpoint.leaves(jax.tree.map(lambda leaf: np.asarray(leaf[0]), slopes)), both
 
 
-@pytest.mark.slow
+@pytest.mark.grid
 @every_kind
 def test_it_learns_a_toy_task(name):
     case, (_, both), (tokens, labels) = made(name), trained(name), texts(1)
