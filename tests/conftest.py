@@ -13,6 +13,14 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
+LONGEST = ("test_quickstart.py", "test_snippets.py", "test_fit.py", "test_cli.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest comes first: of two workers, none is then left alone with it at the end."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
 @pytest.fixture(scope="module")
 def compiled_quickly():
     """Programs are compiled with few optimisations: for laws of many that are run once."""

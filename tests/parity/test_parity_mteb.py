@@ -88,6 +88,7 @@ def test_scores_equal_those_of_sentence_transformers(folder, task):
     assert scored(model.MtebEncoder(model=bare, name="jaxemb/bare"), task) != pytest.approx(wanted, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_every_kind_of_text_task_runs(ours):
     table = ours.params["embeddings"]["tokens"]["table"]
     shape = encode.StaticConfig(vocab_size=table.shape[0], hidden_size=table.shape[1])
