@@ -84,7 +84,8 @@ def test_texts_in_groups_of_like_length_are_the_same_texts():
     assert [group.ids.shape for group in in_groups["query"].groups] == [(2, 8), (2, 16), (2, 24)]
 
     def gradient(encoder, given):
-        return jax.grad(lambda params: train.pairwise(encoder, losses.info_nce)(params, given)[0].mean())(PARAMS)
+        mean = lambda params: train.pairwise(encoder, losses.info_nce)(params, given)[0].mean()
+        return jax.jit(jax.grad(mean))(PARAMS)
 
     wanted = gradient(ENCODER, at_once)
     for encoder in (ENCODER, train.gradient_cache(ENCODER, 1)):
