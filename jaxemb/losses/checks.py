@@ -11,6 +11,22 @@ import numpy as np
 from jaxtyping import Array
 
 
+def paired(name: str, query: Array, document: Array) -> None:
+    """Raise ValueError unless there is a document for every query, of its size."""
+    if document.shape[0] < query.shape[0]:
+        raise ValueError(
+            f"{name}: {query.shape[0]} rows need {query.shape[0]} on the other side or more, got {document.shape[0]}; "
+            "row i belongs to row i, negatives come after"
+        )
+    same_size(name, query, document)
+
+
+def same_size(name: str, query: Array, document: Array) -> None:
+    """Raise ValueError unless vectors have as many dimensions on both sides."""
+    if document.shape[1] != query.shape[1]:
+        raise ValueError(f"{name}: {query.shape[1]} dimensions on one side, {document.shape[1]} on the other")
+
+
 def above_zero(name: str, **values: float | Array) -> None:
     """Raise ValueError that names the first value that is a number and not above 0; a learnt array is not looked at."""
     for what, value in values.items():
@@ -23,6 +39,13 @@ def one_a_row(name: str, rows: int, **arrays: Array) -> None:
     for what, array in arrays.items():
         if array.shape != (rows,):
             raise ValueError(f"{name}: {what} must be {(rows,)}, one a row, got {array.shape}")
+
+
+def one_a_score(name: str, scores: Array, **arrays: Array) -> None:
+    """Raise ValueError that names the first array that has not exactly one value a score."""
+    for what, array in arrays.items():
+        if array.shape != scores.shape:
+            raise ValueError(f"{name}: {what} must be {scores.shape}, got {array.shape}")
 
 
 def all_values(name: str, what: str, array: Array, wanted: str, holds: Callable[[np.ndarray], Any]) -> None:

@@ -6,8 +6,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxemb.losses.checks import all_values, one_a_row
-from jaxemb.losses.contrastive import check
+from jaxemb.losses.checks import all_values, one_a_row, paired
 from jaxemb.losses.form import declared
 from jaxemb.similarity import wide
 
@@ -133,7 +132,7 @@ def binary_classification(
 
 
 def _pairs(name: str, query: Array, document: Array, label: Array) -> tuple[Array, Array]:
-    check(name, query, document, 1.0)
+    paired(name, query, document)
     one_a_row(name, query.shape[0], label=label)
     full = wide(query.dtype)
     return query.astype(full), document[: query.shape[0]].astype(full)

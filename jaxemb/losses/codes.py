@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxemb.losses.checks import two_rows
-from jaxemb.losses.contrastive import check
+from jaxemb.losses.checks import paired, two_rows
 from jaxemb.losses.distances import row_cosine
 from jaxemb.losses.form import declared, form_of, with_form
 from jaxemb.similarity import everywhere, wide
@@ -112,7 +111,7 @@ def quantization_penalty(query: Float[Array, "b d"], document: Float[Array, "n d
       are 0.
     Source: Gong et al. 2013, TPAMI 35(12) (ITQ), eq. 2, whatever the length.
     """
-    check("quantization_penalty", query, document, 1.0)
+    paired("quantization_penalty", query, document)
 
     def away(vectors: Array) -> Array:
         return 1 - row_cosine(vectors, _sign(vectors))
@@ -135,7 +134,7 @@ def bit_balance(query: Float[Array, "b d"], document: Float[Array, "n d"]) -> Fl
     Raises: ValueError for one row, which balances nothing.
     Source: Weiss et al. 2008, NeurIPS (spectral hashing), the first constraint of eq. 3.
     """
-    check("bit_balance", query, document, 1.0)
+    paired("bit_balance", query, document)
     two_rows("bit_balance", document.shape[0])
 
     def unbalanced(vectors: Array) -> Array:
@@ -160,7 +159,7 @@ def bit_decorrelation(query: Float[Array, "b d"], document: Float[Array, "n d"])
     Raises: ValueError for one row or one bit.
     Source: Weiss et al. 2008, NeurIPS (spectral hashing), the second constraint of eq. 3.
     """
-    check("bit_decorrelation", query, document, 1.0)
+    paired("bit_decorrelation", query, document)
     two_rows("bit_decorrelation", document.shape[0])
     d = query.shape[1]
     if d < 2:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
+from jaxemb.losses.checks import above_zero, one_a_score, paired
 from jaxemb.losses.form import declared
 from jaxemb.similarity import beside, cosine
 
@@ -23,23 +24,9 @@ def own(matrix: Float[Array, "b n"]) -> Float[Array, " b"]:
     return jnp.sum(jnp.where(diagonal(matrix), matrix, jnp.zeros((), matrix.dtype)), axis=-1)
 
 
-def check(name: str, query: Array, document: Array, temperature: float | Array) -> None:
-    """Raise ValueError unless there is a document for every query, of its size, and a temperature above 0."""
-    if document.shape[0] < query.shape[0]:
-        raise ValueError(
-            f"{name}: {query.shape[0]} rows need {query.shape[0]} on the other side or more, got {document.shape[0]}; "
-            "row i belongs to row i, negatives come after"
-        )
-    if document.shape[1] != query.shape[1]:
-        raise ValueError(f"{name}: {query.shape[1]} dimensions on one side, {document.shape[1]} on the other")
-    if isinstance(temperature, (int, float)) and not temperature > 0:
-        raise ValueError(f"{name}: temperature must be above 0, got {temperature}")
-
-
 def masked(logits: Float[Array, "b n"], ignore: Bool[Array, "b n"], name: str = "info_nce") -> Float[Array, "b n"]:
     """Minus infinity where `ignore` is True, but for a row's own column, which always stays."""
-    if ignore.shape != logits.shape:
-        raise ValueError(f"{name}: ignore must be {logits.shape}, got {ignore.shape}")
+    one_a_score(name, logits, ignore=ignore)
     return jnp.where(ignore & ~diagonal(logits), -jnp.inf, logits)
 
 
@@ -75,7 +62,8 @@ def info_nce(
     Raises: ValueError when there are fewer documents than queries.
     Source: van den Oord et al. 2018, arXiv:1807.03748, eq. 4; the margin: Yang et al. 2019, arXiv:1902.08564, eq. 5.
     """
-    check("info_nce", query, document, temperature)
+    paired("info_nce", query, document)
+    above_zero("info_nce", temperature=temperature)
     scores = similarity(query, document)
     if margin:
         scores = jnp.where(diagonal(scores), scores - margin, scores)
@@ -83,8 +71,7 @@ def info_nce(
     everything = logits if ignore is None else masked(logits, ignore)
     if targets is None:
         return jax.nn.logsumexp(everything, axis=-1) - own(logits)
-    if targets.shape != logits.shape:
-        raise ValueError(f"info_nce: targets must be {logits.shape}, got {targets.shape}")
+    one_a_score("info_nce", logits, targets=targets)
     share = jax.lax.stop_gradient(targets).astype(logits.dtype)
     if ignore is not None:  # what answers in part stays in the sum
         everything = jnp.where(share > 0, logits, everything)

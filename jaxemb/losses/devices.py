@@ -14,7 +14,7 @@ from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Shaped
 
-from jaxemb.losses.form import Form, form_of, roles, with_form
+from jaxemb.losses.form import Form, form_of, queries_of, roles, with_form
 from jaxemb.types import Loss
 
 Similarity = Callable[[Array, Array], Array]
@@ -38,7 +38,7 @@ def across_devices(loss: Loss, axis: str) -> Loss:
     def gathered(query: Float[Array, "b d"], document: Float[Array, "n e"], **kwargs: Any) -> Float[Array, " b"]:
         given = _all_columns(form, kwargs, axis, query.shape[0], document.shape[0])
         if form.reads == "everyone":
-            given["queries"] = _own_first(_queries(kwargs, query), axis)
+            given["queries"] = _own_first(queries_of(kwargs, query), axis)
         return loss(query, _own_first(document, axis), **given)
 
     return with_form(gathered, form._replace(spread=True))
@@ -69,7 +69,7 @@ def ring(loss: Loss, axis: str) -> Loss:
     ) -> Float[Array, " b"]:
         given = _all_columns(form, kwargs, axis, query.shape[0], document.shape[0])
         if form.reads == "everyone":
-            given["queries"] = _queries(kwargs, query)
+            given["queries"] = queries_of(kwargs, query)
         return loss(query, document, similarity=partial(_passing, similarity or form.similarity, axis), **given)
 
     return with_form(passed, form._replace(spread=True, compares=False))
@@ -99,10 +99,9 @@ def on_mesh(
                 f"on_mesh: wanted queries that divide among {devices} devices, and as many documents for each query, "
                 f"got {b} queries and {n} documents"
             )
-        given = {name: value for name, value in kwargs.items() if value is not None}
-        roled = roles(form, given, b, n)
-        arrays = {name: value for name, value in given.items() if roled[name] != "value" or hasattr(value, "shape")}
-        others = {name: value for name, value in given.items() if name not in arrays}
+        roled = roles(form, kwargs, b, n)
+        arrays = {name: value for name, value in kwargs.items() if roled[name] != "value" or hasattr(value, "shape")}
+        others = {name: value for name, value in kwargs.items() if name not in arrays}
         where = {"document": blocks, "value": PartitionSpec()}
 
         def cut(name: str, value: Array) -> Array:
@@ -140,11 +139,6 @@ def _spread(loss: Loss, name: str) -> Form:
     return form
 
 
-def _queries(kwargs: dict[str, Any], query: Array) -> Array:
-    given = kwargs.get("queries")
-    return query if given is None else given
-
-
 def _name(loss: Any) -> str:
     return getattr(getattr(loss, "func", loss), "__name__", repr(loss))
 
@@ -156,7 +150,7 @@ def _own_first(value: Shaped[Array, "n *d"], axis: str) -> Shaped[Array, "m *d"]
 
 def _all_columns(form: Form, kwargs: dict[str, Any], axis: str, b: int, n: int) -> dict[str, Any]:
     """Keyword arrays for the documents of all devices, this one's first."""
-    kept = {name: value for name, value in kwargs.items() if name != "queries" and value is not None}
+    kept = {name: value for name, value in kwargs.items() if name != "queries"}
     roled = roles(form, kept, b, n, devices=lax.axis_size(axis))
     start = -lax.axis_index(axis) * n
 

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxemb.losses.contrastive import check, diagonal, masked, own
+from jaxemb.losses.checks import above_zero, paired
+from jaxemb.losses.contrastive import diagonal, masked, own
 from jaxemb.losses.form import declared, form_of, with_form
 from jaxemb.similarity import cosine
 from jaxemb.types import Loss
@@ -111,7 +112,8 @@ def joint_info_nce(
         raise ValueError(
             f"joint_info_nce: directions are {DIRECTIONS[0]} and any of {DIRECTIONS[1:]}, got {list(directions)}"
         )
-    check("joint_info_nce", query, document, temperature)
+    paired("joint_info_nce", query, document)
+    above_zero("joint_info_nce", temperature=temperature)
     asked, mine = query if queries is None else queries, document[: query.shape[0]]
     logits = {"query_to_document": similarity(query, document) / temperature}
     positive = own(logits["query_to_document"])

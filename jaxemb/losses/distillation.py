@@ -13,8 +13,7 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxemb.losses.checks import all_values
-from jaxemb.losses.contrastive import check
+from jaxemb.losses.checks import above_zero, all_values, paired
 from jaxemb.losses.distances import cosine_distance, row_cosine
 from jaxemb.losses.form import declared, form_of, with_form
 from jaxemb.losses.lists import own_lists
@@ -98,7 +97,7 @@ def embedding_distillation(
     Source: Reimers & Gurevych 2020, arXiv:2004.09813, eq. 1, with the cosine for the squared distance: for unit
       vectors the one is half of the other.
     """
-    check("embedding_distillation", student, teacher, 1.0)
+    paired("embedding_distillation", student, teacher)
     return distance(student, lax.stop_gradient(teacher[: student.shape[0]].astype(wide(student.dtype))))
 
 
@@ -208,8 +207,8 @@ def score_distillation(
     Source: Hinton et al. 2015, arXiv:1503.02531, over a ranking as in Hofstätter et al. 2020, arXiv:2010.02666.
     """
     softness = temperature if teacher_temperature is None else teacher_temperature
-    for divisor in (temperature, softness):
-        check("score_distillation", query, document, divisor)
+    paired("score_distillation", query, document)
+    above_zero("score_distillation", temperature=temperature, teacher_temperature=softness)
     scores = similarity(query, document)
     return _from_teacher("score_distillation", scores / temperature, teacher, softness, divergence)
 
@@ -239,8 +238,8 @@ def list_distillation(
     Source: as for `score_distillation`; Qu et al. 2021, arXiv:2010.08191 (RocketQA), lists of re-ranked candidates.
     """
     softness = temperature if teacher_temperature is None else teacher_temperature
-    for divisor in (temperature, softness):
-        check("list_distillation", query, document, divisor)
+    paired("list_distillation", query, document)
+    above_zero("list_distillation", temperature=temperature, teacher_temperature=softness)
     scores = score(query[None], own_lists("list_distillation", query, document, negatives)).T
     return _from_teacher("list_distillation", scores / temperature, teacher, softness, divergence)
 

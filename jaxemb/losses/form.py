@@ -104,6 +104,12 @@ def _role(form: Form, name: str, value: Any, b: int, n: int, devices: int | None
     return "row"
 
 
+def queries_of(kwargs: Mapping[str, Any], query: Array) -> Array:
+    """Everyone's queries, as a loss of `everyone` is given them: by default those whose losses are asked for."""
+    given = kwargs.get("queries")
+    return query if given is None else given
+
+
 def turned(value: Array, by: Array | int, n: int, axis: int) -> Array:
     """Roll every block of `n` along `axis`: with the documents of several devices, each device's own."""
     shape = value.shape

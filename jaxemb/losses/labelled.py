@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxemb.losses.checks import above_zero, any_true
-from jaxemb.losses.contrastive import check
+from jaxemb.losses.checks import above_zero, any_true, paired
+from jaxemb.losses.contrastive import diagonal
 from jaxemb.losses.form import declared
 from jaxemb.similarity import cosine, everywhere
 
@@ -139,7 +139,7 @@ def _hardest(
     name: str, query: Array, document: Array, label: Array, similarity: Callable[[Array, Array], Array]
 ) -> Float[Array, " b"]:
     """The closest of another label less the farthest of the same one; minus infinity where there is no other."""
-    check(name, query, document, 1.0)
+    paired(name, query, document)
     scores = similarity(query, document)
     same = _same(name, query.shape[0], scores.shape[1], label)
     return jnp.where(same, -jnp.inf, scores).max(axis=1) - jnp.where(same, scores, jnp.inf).min(axis=1)
@@ -149,10 +149,10 @@ def _everyone(
     name: str, query: Array, document: Array, label: Array, similarity: Callable[[Array, Array], Array]
 ) -> tuple[Float[Array, "b n"], Bool[Array, "b n"], Bool[Array, "b n"]]:
     """Scores, which are of one label, and which are of two items, all of them on every device."""
-    check(name, query, document, 1.0)
+    paired(name, query, document)
     scores = everywhere(similarity(everywhere(query), everywhere(document)))
     same = everywhere(_same(name, query.shape[0], scores.shape[1], label))
-    return scores, same, ~jnp.eye(scores.shape[0], scores.shape[1], dtype=bool)
+    return scores, same, ~diagonal(scores)
 
 
 def _same(name: str, b: int, n: int, label: Int[Array, " n"]) -> Bool[Array, "b n"]:

@@ -3,6 +3,8 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxemb.losses.checks import same_size
+
 
 def own_lists(
     name: str, query: Float[Array, "b d"], document: Float[Array, "n d"], negatives: int
@@ -21,7 +23,6 @@ def own_lists(
             f"{name}: {query.shape[0]} queries with {negatives} negatives each need "
             f"{query.shape[0] * (1 + negatives)} documents, got {document.shape[0]}"
         )
-    if document.shape[1] != query.shape[1]:
-        raise ValueError(f"{name}: {query.shape[1]} dimensions on one side, {document.shape[1]} on the other")
+    same_size(name, query, document)
     starts = range(0, document.shape[0], rows)
     return jnp.stack([document[start : start + query.shape[0]] for start in starts])

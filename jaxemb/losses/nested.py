@@ -27,8 +27,7 @@ def matryoshka(loss: Loss, sizes: Sequence[int], weights: Sequence[float] | None
     def nested(query: Float[Array, "b d"], document: Float[Array, "n e"], **kwargs: Any) -> Float[Array, " b"]:
         if query.shape[1] < max(sizes):
             raise ValueError(f"matryoshka: a prefix of {max(sizes)} in vectors of {query.shape[1]} dimensions")
-        parts = [s * loss(query[:, :d], document[:, :d], **_cut(kwargs, d)) for s, d in zip(shares, sizes, strict=True)]
-        return jnp.stack(parts).sum(axis=0) / sum(shares)
+        return _mean([loss(query[:, :d], document[:, :d], **_cut(kwargs, d)) for d in sizes], shares)
 
     return with_form(nested, form_of(loss)._replace(cuts=True))
 
@@ -50,8 +49,7 @@ def layers(loss: Loss, count: int, weights: Sequence[float] | None = None) -> Lo
 
     def layered(query: Float[Array, "l b d"], document: Float[Array, "l n e"], **kwargs: Any) -> Float[Array, " b"]:
         _check_layers("layers", count, query, document)
-        parts = [share * loss(query[i], document[i], **kwargs) for i, share in enumerate(shares)]
-        return jnp.stack(parts).sum(axis=0) / sum(shares)
+        return _mean([loss(query[i], document[i], **kwargs) for i in range(count)], shares)
 
     return layered
 
@@ -77,11 +75,7 @@ def layer_sizes(loss: Loss, pairs: Sequence[tuple[int, int]], weights: Sequence[
         for layer, wanted in pairs:
             if not -count <= layer < count or wanted > size:
                 raise ValueError(f"layer_sizes: layer {layer} at {wanted} of {count} layers of {size} dimensions")
-        parts = [
-            share * loss(query[layer, :, :d], document[layer, :, :d], **kwargs)
-            for share, (layer, d) in zip(shares, pairs, strict=True)
-        ]
-        return jnp.stack(parts).sum(axis=0) / sum(shares)
+        return _mean([loss(query[layer, :, :d], document[layer, :, :d], **kwargs) for layer, d in pairs], shares)
 
     return cornered
 
@@ -91,6 +85,10 @@ def _shares(name: str, what: str, count: int, weights: Sequence[float] | None) -
     if len(shares) != count or min(shares, default=0.0) <= 0:
         raise ValueError(f"{name}: wanted {count} weights above 0, one each of the {what}, got {shares}")
     return shares
+
+
+def _mean(parts: Sequence[Float[Array, " b"]], shares: Sequence[float]) -> Float[Array, " b"]:
+    return jnp.stack([share * part for share, part in zip(shares, parts, strict=True)]).sum(axis=0) / sum(shares)
 
 
 def _cut(kwargs: dict[str, Any], size: int) -> dict[str, Any]:

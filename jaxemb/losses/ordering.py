@@ -10,8 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxemb.losses.checks import all_values, finite, one_a_row
-from jaxemb.losses.contrastive import check
+from jaxemb.losses.checks import above_zero, all_values, finite, one_a_row, paired
 from jaxemb.losses.distances import row_cosine, row_dot
 from jaxemb.losses.form import declared
 from jaxemb.similarity import everywhere, unit, wide
@@ -107,7 +106,8 @@ def _ordered(
     temperature: float | Array,
     score: Callable[[Array, Array], Array],
 ) -> Float[Array, " b"]:
-    check(name, query, document, temperature)
+    paired(name, query, document)
+    above_zero(name, temperature=temperature)
     b = query.shape[0]
     one_a_row(name, b, label=label)
     all_values(name, "label", label, "finite", finite)

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from jaxemb.losses.checks import above_zero, any_true
-from jaxemb.losses.contrastive import check, own
+from jaxemb.losses.checks import above_zero, any_true, one_a_score, paired
+from jaxemb.losses.contrastive import diagonal, own
 from jaxemb.losses.distances import cosine_distance
 from jaxemb.losses.form import declared
 from jaxemb.losses.lists import own_lists
@@ -117,8 +117,7 @@ def hinge_ranking(
       with `hardest`; Merkx & Frank 2019, arXiv:1903.11393, with `every`.
     """
     above_zero("hinge_ranking", margin=margin)
-    positive, scores, negative = _compared("hinge_ranking", query, document, ignore, similarity)
-    weights = lax.stop_gradient(choose(positive, scores, negative))
+    positive, scores, weights = _weighed("hinge_ranking", query, document, ignore, similarity, choose)
     return jnp.sum(weights * jax.nn.relu(scores - positive[:, None] + margin), axis=1)
 
 
@@ -145,9 +144,8 @@ def soft_margin_ranking(
     Source: Hermans et al. 2017, arXiv:1703.07737, sec. 2, the soft margin; with `every` and inner products it is the
       pairwise logistic loss of Burges et al. 2005 (RankNet).
     """
-    check("soft_margin_ranking", query, document, temperature)
-    positive, scores, negative = _compared("soft_margin_ranking", query, document, ignore, similarity)
-    weights = lax.stop_gradient(choose(positive, scores, negative))
+    above_zero("soft_margin_ranking", temperature=temperature)
+    positive, scores, weights = _weighed("soft_margin_ranking", query, document, ignore, similarity, choose)
     return jnp.sum(weights * jax.nn.softplus((scores - positive[:, None]) / temperature), axis=1)
 
 
@@ -177,8 +175,7 @@ def mega_batch_margin(
             f"mega_batch_margin: positive_margin must be above negative_margin, "
             f"got {positive_margin} and {negative_margin}"
         )
-    positive, scores, negative = _compared("mega_batch_margin", query, document, ignore, similarity)
-    weights = lax.stop_gradient(choose(positive, scores, negative))
+    positive, scores, weights = _weighed("mega_batch_margin", query, document, ignore, similarity, choose)
     too_close = jnp.sum(weights * jax.nn.relu(scores - negative_margin), axis=1)
     return jax.nn.relu(positive_margin - positive) + too_close
 
@@ -204,7 +201,7 @@ def hard_info_nce(
     Raises: ValueError when there are not K documents beside the own one.
     Source: Gan et al. 2023, arXiv:2302.08714 (BEBR), sec. 3.3, with K = 5.
     """
-    check("hard_info_nce", query, document, temperature)
+    above_zero("hard_info_nce", temperature=temperature)
     positive, scores, negative = _compared("hard_info_nce", query, document, ignore, similarity)
     if not 1 <= hardest <= scores.shape[1] - 1:
         raise ValueError(
@@ -249,6 +246,19 @@ def triplet(
     return jax.nn.relu(apart[:1] - apart[1:] + margin).mean(axis=0)
 
 
+def _weighed(
+    name: str,
+    query: Array,
+    document: Array,
+    ignore: Bool[Array, "b m"] | None,
+    similarity: Callable[[Array, Array], Array],
+    choose: Choice,
+) -> tuple[Float[Array, " b"], Float[Array, "b m"], Float[Array, "b m"]]:
+    """The own score, all scores, and how much each counts as a negative."""
+    positive, scores, negative = _compared(name, query, document, ignore, similarity)
+    return positive, scores, lax.stop_gradient(choose(positive, scores, negative))
+
+
 def _compared(
     name: str,
     query: Array,
@@ -257,14 +267,13 @@ def _compared(
     similarity: Callable[[Array, Array], Array],
 ) -> tuple[Float[Array, " b"], Float[Array, "b m"], Bool[Array, "b m"]]:
     """The own score, all scores, and which are of negatives."""
-    check(name, query, document, 1.0)
+    paired(name, query, document)
     scores = similarity(query, document)
     if scores.shape[1] < 2:
         raise ValueError(f"{name}: no query has a negative, wanted 2 documents or more, got {scores.shape[1]}")
-    negative = ~jnp.eye(scores.shape[0], scores.shape[1], dtype=bool)
+    negative = ~diagonal(scores)
     if ignore is not None:
-        if ignore.shape != scores.shape:
-            raise ValueError(f"{name}: ignore must be {scores.shape}, got {ignore.shape}")
+        one_a_score(name, scores, ignore=ignore)
         negative &= ~ignore
         any_true(name, "no query has a negative, `ignore` takes them all", negative)
     return own(scores), scores, negative

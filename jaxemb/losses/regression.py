@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxemb.losses.checks import above_zero, all_values, finite, one_a_row
-from jaxemb.losses.contrastive import check
+from jaxemb.losses.checks import above_zero, all_values, finite, one_a_row, paired
 from jaxemb.losses.distances import cosine_distance, row_cosine, row_dot
 from jaxemb.losses.form import declared
 from jaxemb.losses.lists import own_lists
@@ -41,7 +40,7 @@ def similarity_regression(
     Raises: ValueError for labels of another length, or that are not finite.
     Source: Reimers & Gurevych 2019, arXiv:1908.10084, the regression objective.
     """
-    check("similarity_regression", query, document, 1.0)
+    paired("similarity_regression", query, document)
     one_a_row("similarity_regression", query.shape[0], label=label)
     all_values("similarity_regression", "label", label, "finite", finite)
     scores = score(query, document[: query.shape[0]])
@@ -154,7 +153,7 @@ def _labelled(
     name: str, query: Array, document: Array, label: Array, margin: float, distance: Rows
 ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
     above_zero(name, margin=margin)
-    check(name, query, document, 1.0)
+    paired(name, query, document)
     one_a_row(name, query.shape[0], label=label)
     all_values(name, "label", label, "in [0, 1]", lambda values: (values >= 0) & (values <= 1))
     apart = distance(query, document[: query.shape[0]])

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float
 
-from jaxemb.losses.contrastive import check
+from jaxemb.losses.checks import above_zero, one_a_score, paired
+from jaxemb.losses.contrastive import diagonal
 from jaxemb.losses.form import declared
 from jaxemb.similarity import cosine
 
@@ -42,12 +43,12 @@ def sigmoid_contrastive(
     Raises: ValueError when there are fewer documents than queries.
     Source: Zhai et al. 2023, arXiv:2303.15343 (SigLIP), sec. 3.2.
     """
-    check("sigmoid_contrastive", query, document, temperature)
+    paired("sigmoid_contrastive", query, document)
+    above_zero("sigmoid_contrastive", temperature=temperature)
     scores = similarity(query, document)
-    mine = jnp.eye(scores.shape[0], scores.shape[1], dtype=bool)
+    mine = diagonal(scores)
     asked = optax.sigmoid_binary_cross_entropy(scores / temperature + bias, mine.astype(scores.dtype))
     if ignore is not None:
-        if ignore.shape != scores.shape:
-            raise ValueError(f"sigmoid_contrastive: ignore must be {scores.shape}, got {ignore.shape}")
+        one_a_score("sigmoid_contrastive", scores, ignore=ignore)
         asked = jnp.where(ignore & ~mine, jnp.zeros((), asked.dtype), asked)
     return asked.sum(axis=1)

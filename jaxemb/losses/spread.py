@@ -8,8 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxemb.losses.checks import above_zero, two_rows
-from jaxemb.losses.contrastive import check
+from jaxemb.losses.checks import above_zero, paired, two_rows
 from jaxemb.losses.distances import euclidean_distance
 from jaxemb.losses.form import declared
 from jaxemb.similarity import everywhere, unit, wide
@@ -29,7 +28,7 @@ def alignment(query: Float[Array, "b d"], document: Float[Array, "n d"], *, powe
     Raises: ValueError for a power below 1, which has no gradient at 0.
     Source: Wang & Isola 2020, arXiv:2005.10242, eq. 1, with power 2.
     """
-    check("alignment", query, document, 1.0)
+    paired("alignment", query, document)
     if power < 1:
         raise ValueError(f"alignment: power must be 1 or more, got {power}")
     full = wide(query.dtype)
@@ -55,7 +54,7 @@ def uniformity(
     Raises: ValueError for fewer rows than two, or a sharpness that is not above 0.
     Source: Wang & Isola 2020, arXiv:2005.10242, eq. 2, with t = 2.
     """
-    check("uniformity", query, document, 1.0)
+    paired("uniformity", query, document)
     above_zero("uniformity", sharpness=sharpness)
     two_rows("uniformity", query.shape[0])
     crowded = (_crowded(query, sharpness) + _crowded(document, sharpness)) / 2
@@ -97,7 +96,7 @@ def barlow_twins(
     Raises: ValueError for fewer rows than two.
     Source: Zbontar et al. 2021, arXiv:2103.03230, eq. 1 and 2.
     """
-    check("barlow_twins", query, document, 1.0)
+    paired("barlow_twins", query, document)
     b, d = query.shape
     two_rows("barlow_twins", b)
 
@@ -127,7 +126,7 @@ def variance(
     Raises: ValueError for fewer rows than two, or a target that is not above 0.
     Source: Bardes et al. 2022, arXiv:2105.04906 (VICReg), eq. 1.
     """
-    check("variance", query, document, 1.0)
+    paired("variance", query, document)
     above_zero("variance", target=target)
     two_rows("variance", query.shape[0])
 
@@ -153,7 +152,7 @@ def covariance(query: Float[Array, "b d"], document: Float[Array, "n d"]) -> Flo
     Raises: ValueError for fewer rows than two.
     Source: Bardes et al. 2022, arXiv:2105.04906 (VICReg), eq. 3 and 4.
     """
-    check("covariance", query, document, 1.0)
+    paired("covariance", query, document)
     two_rows("covariance", query.shape[0])
 
     def together(vectors: Array) -> Array:
@@ -190,7 +189,7 @@ def global_orthogonal(
     Raises: ValueError for fewer rows than two, or no weight.
     Source: Zhang et al. 2017, arXiv:1708.06320, eq. 6.
     """
-    check("global_orthogonal", query, document, 1.0)
+    paired("global_orthogonal", query, document)
     two_rows("global_orthogonal", query.shape[0])
     if min(mean_weight, second_weight) < 0 or mean_weight + second_weight == 0:
         raise ValueError(

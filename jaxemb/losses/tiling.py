@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxemb.losses.form import form_of, roles, turned, with_form
+from jaxemb.losses.form import form_of, queries_of, roles, turned, with_form
 from jaxemb.similarity import beside, cosine, dot, everywhere, unit
 from jaxemb.types import Loss
 
@@ -45,14 +45,12 @@ def tiled(loss: Loss, rows: int | None = None) -> Loss:
             return loss(query, document, **kwargs)
         given_rows = query[:, 0]
         query, document = everywhere(query), everywhere(document)
-        queries = kwargs.pop("queries", None)
-        if form.reads == "everyone" and queries is None:
-            queries = query
+        queries = queries_of(kwargs, query) if form.reads == "everyone" else None
         if form.compares and not form.cuts and kwargs.get("similarity", form.similarity) is cosine:
             # Scaled once and not in every tile.
             query, document, kwargs["similarity"] = unit(query), unit(document), dot
             queries = None if queries is None else unit(queries)
-        kwargs = {name: value for name, value in kwargs.items() if value is not None}
+        kwargs = {name: value for name, value in kwargs.items() if name != "queries"}
         roled = roles(form, kwargs, b, n, devices=None)
         kwargs |= {name: everywhere(kwargs[name]) for name, role in roled.items() if role != "value"}
         by_row = {name: kwargs[name] for name, role in roled.items() if role in ("row", "matrix")}

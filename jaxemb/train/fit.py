@@ -247,7 +247,7 @@ def _tree(now: _Run) -> dict[str, Any]:
 
 
 def _save(saved: Checkpoints, now: _Run, batches: Batches, run: str) -> None:
-    notes = {"batches": _jsonable(batches.get_state()), "run": run, "best": validating.told(now.best)}
+    notes = {"batches": jsonable(batches.get_state()), "run": run, "best": validating.told(now.best)}
     saved.save(now.step, _tree(now), notes)
 
 
@@ -267,14 +267,16 @@ def _resumed(saved: Checkpoints, now: _Run, batches: Batches, run: str) -> _Run:
         raise ValueError(f"fit: {saved.folder} holds checkpoints of a run {there} validation, this one is {here}")
     restored = saved.restore(_tree(now))
     best = None if now.best is None else now.best._replace(params=restored.tree["best"], **notes["best"])
-    batches.set_state(_from_jsonable(notes["batches"]))
+    batches.set_state(from_jsonable(notes["batches"]))
     carried = restored.tree.get("carried", {})
     return _Run(restored.step, restored.tree["params"], restored.tree["optimizer"], best, carried)
 
 
-def _jsonable(state: Any) -> dict[str, Any]:
+def jsonable(state: Any) -> dict[str, Any]:
+    """The place of batches, bytes or what JSON can hold, as a dict that JSON can hold."""
     return {"bytes": state.hex()} if isinstance(state, bytes) else {"json": state}
 
 
-def _from_jsonable(saved: Mapping[str, Any]) -> Any:
+def from_jsonable(saved: Mapping[str, Any]) -> Any:
+    """The inverse of `jsonable`."""
     return bytes.fromhex(saved["bytes"]) if "bytes" in saved else saved["json"]

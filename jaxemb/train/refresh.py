@@ -8,7 +8,7 @@ import jax
 import optax
 
 from jaxemb.checkpoint import Checkpoints
-from jaxemb.train.fit import Batches, fit
+from jaxemb.train.fit import Batches, fit, from_jsonable, jsonable
 from jaxemb.types import Batch, Objective, Params
 
 Mine = Callable[[Params, int, Path], object]
@@ -114,9 +114,7 @@ class _Part:
         return next(self._batches)
 
     def get_state(self) -> dict[str, Any]:
-        place = self._batches.get_state()
-        kind = {"bytes": place.hex()} if isinstance(place, bytes) else {"json": place}
-        return {"start": self._start, **kind}
+        return {"start": self._start, **jsonable(self._batches.get_state())}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         if "start" not in state or state["start"] > self._start:
@@ -124,7 +122,7 @@ class _Part:
                 f"refreshed: the checkpoint is of other batches than those from step {self._start}: {state}"
             )
         if state["start"] == self._start:
-            self._batches.set_state(bytes.fromhex(state["bytes"]) if "bytes" in state else state["json"])
+            self._batches.set_state(from_jsonable(state))
 
 
 class _Done:
