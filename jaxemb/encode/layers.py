@@ -11,10 +11,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 from jax.experimental.layout import Layout, with_layout_constraint
 from jaxtyping import Array, Bool, Float, Int, Num, Shaped
 
 from jaxemb.similarity import wide
+
+NARROW_PRODUCT = "narrow product"
+"""The name by which a policy of `jax.checkpoint` knows what `matmul` gives below float32."""
 
 
 def matmul(left: Float[Array, "n i"], right: Float[Array, "i o"]) -> Float[Array, "n o"]:
@@ -24,7 +28,9 @@ def matmul(left: Float[Array, "n i"], right: Float[Array, "i o"]) -> Float[Array
     what comes back, at the speed of float32.
     """
     full = wide(left.dtype)
-    return jnp.matmul(left, right, preferred_element_type=full) if left.dtype == full else _narrow(left, right)
+    if left.dtype == full:
+        return jnp.matmul(left, right, preferred_element_type=full)
+    return checkpoint_name(_narrow(left, right), NARROW_PRODUCT)  # a policy sees no product inside of its own gradient
 
 
 @jax.custom_vjp
