@@ -21,6 +21,7 @@ COMMANDS: dict[str, type[commands.Command]] = {
     "search": commands.Search,
     "bench": commands.Bench,
     "leaderboard": commands.Leaderboard,
+    "claim": commands.Claim,
 }
 
 AGAIN = {
@@ -67,6 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _quickstart(rest)
         else:
             tyro.cli(COMMANDS[name], args=rest, prog=f"jaxemb {name}").run()
+    except commands.ClaimError as error:
+        complain(f"jaxemb {name}: {error}", highlight=False, markup=False, soft_wrap=True)
+        return 1
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
         complain(f"jaxemb {name}: {error}", highlight=False, markup=False, soft_wrap=True)
         return 2

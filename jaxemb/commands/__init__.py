@@ -3,7 +3,8 @@
 Everything that loads JAX is imported where it is used: `jaxemb --help` answers at once.
 """
 
-from jaxemb.commands.command import Command, show
+from jaxemb.commands.claim import Claim
+from jaxemb.commands.command import ClaimError, Command, show
 from jaxemb.commands.encode import Encode, WarmUp
 from jaxemb.commands.measure import Bench, Leaderboard
 from jaxemb.commands.search import Compress, Index, Search
@@ -11,6 +12,8 @@ from jaxemb.commands.train import Merge, Train
 
 __all__ = [
     "Bench",
+    "Claim",
+    "ClaimError",
     "Command",
     "Compress",
     "Encode",

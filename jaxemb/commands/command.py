@@ -13,6 +13,10 @@ class Command(Protocol):
         ...
 
 
+class ClaimError(Exception):
+    """A claim was measured, and what it says was not seen."""
+
+
 def show(text: Any) -> None:
     """Results go to standard output; progress to standard error."""
     Console().print(text, highlight=False, markup=False, soft_wrap=True)

@@ -8,6 +8,7 @@ from jaxemb.train.lora import BASE, Adapter, adapted, by_rank, by_root_of_rank, 
 from jaxemb.train.objective import Term, objective, pairwise
 from jaxemb.train.optimizers import averaged, averaging, decayed, scale_by_depth
 from jaxemb.train.placement import data_mesh, fully_sharded, placed, replicated
+from jaxemb.train.plan import Plan, planned
 from jaxemb.train.queue import Queue, empty_queue, push, queued, with_queue
 from jaxemb.train.refresh import refreshed
 from jaxemb.train.remat import remat
@@ -19,6 +20,7 @@ __all__ = [
     "BASE",
     "Adapter",
     "Batches",
+    "Plan",
     "Queue",
     "Step",
     "Stepped",
@@ -44,6 +46,7 @@ __all__ = [
     "objective",
     "pairwise",
     "placed",
+    "planned",
     "push",
     "queued",
     "refreshed",

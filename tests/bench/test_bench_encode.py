@@ -72,8 +72,8 @@ def test_a_section_a_number_of_threads_fastest_first():
 
 
 def test_the_page_shows_what_the_records_say():
-    program = subprocess.run([sys.executable, str(ROOT / "tools" / "speed_table.py"), "--check"], check=False)
-    assert program.returncode == 0, "run python tools/speed_table.py"
+    program = subprocess.run([sys.executable, str(ROOT / "tools" / "page_tables.py"), "--check"], check=False)
+    assert program.returncode == 0, "run python tools/page_tables.py"
 
 
 def test_long_descriptions_once_each():

@@ -1,0 +1,25 @@
+"""The central claims of papers, each measured against its baselines in one run: `jaxemb claim NAME`.
+
+A module of this folder is one claim: it takes the recipe of the same name, real data, and the baselines that its paper
+names, and leaves records. What has to hold stands beside it as margins, fixed before anything is measured.
+"""
+
+from jaxemb.claims.book import CLAIMS, claim
+from jaxemb.claims.claim import FEWEST_SEEDS, Claim, Finding, Margin, Where, judged, over_seeds
+from jaxemb.claims.report import page, planned, table, told
+
+__all__ = [
+    "CLAIMS",
+    "FEWEST_SEEDS",
+    "Claim",
+    "Finding",
+    "Margin",
+    "Where",
+    "claim",
+    "judged",
+    "over_seeds",
+    "page",
+    "planned",
+    "table",
+    "told",
+]

@@ -1,0 +1,17 @@
+"""Which claims there are; a claim is read where it is asked for."""
+
+import importlib
+
+from jaxemb.claims.claim import Claim
+
+CLAIMS: tuple[str, ...] = ()
+"""The names of all claims: modules of this folder that have a `CLAIM`, and recipes of the same name."""
+
+
+def claim(name: str) -> Claim:
+    """The claim of that name.  Raises: ValueError for another name."""
+    if name not in CLAIMS:
+        raise ValueError(f"no claim {name!r}; there are {', '.join(CLAIMS)}")
+    found = importlib.import_module(f"jaxemb.claims.{name}").CLAIM
+    assert isinstance(found, Claim)
+    return found
