@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxemb import cli, index, model
+from jaxemb import cli, index, model, train
 
 GOLDEN = Path(__file__).parent / "golden" / "bert" / "new"
 
@@ -88,6 +88,49 @@ def test_train_then_merge(tmp_path):
         assert model.fingerprint(model.load(out)) not in {
             model.fingerprint(model.load(tmp_path / f"m{seed}")) for seed in (0, 1)
         }
+
+
+def test_train_reads_groups_and_says_what_is_cut(tmp_path, capsys, monkeypatch):
+    seen = []
+
+    def fit(objective, optimizer, batches, params, **settings):
+        seen.append(next(batches))
+        return params
+
+    monkeypatch.setattr(train, "fit", fit)  # what it makes of groups is tested with it
+    pairs = tmp_path / "pairs.jsonl"
+    rows = [{"query": a, "document": f"{a} {b}", "negatives": [f"{a} {a} {a} {b}"]} for a in "abcdefgh" for b in "ij"]
+    pairs.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = ("--negatives", 1, "--batch-size", 16, "--groups", 2, "--tokens", 4)
+    assert run("train", GOLDEN, pairs, tmp_path / "tuned", *settings) == 0
+    assert "16 of 48 texts were longer than 4 tokens and lost their end" in " ".join(capsys.readouterr().err.split())
+    (batch,) = seen
+    assert [len(group.ids) for group in batch["query"].groups] == [8, 8]
+    assert [len(group.ids) for group in batch["document"].groups] == [16, 16]  # hard negatives are the longer half
+    assert sorted(model.load(tmp_path / "tuned").spec.prompts) == sorted(model.load(GOLDEN).spec.prompts)
+
+
+def test_a_pair_with_too_few_negatives_is_named_before_training(tmp_path, capsys):
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text("".join(f'{{"query": "{a}", "document": "b", "negatives": ["a"]}}\n' for a in "abc"))
+    assert run("train", GOLDEN, pairs, tmp_path / "tuned", "--negatives", 2, "--batch-size", 1) == 2
+    assert "pair 0: wanted 2 negatives, got 1 for 'a'" in " ".join(capsys.readouterr().err.split())
+    assert [file.name for file in tmp_path.iterdir()] == ["pairs.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        (("--negatives", -1), "--negatives: wanted 0 or more, got -1"),
+        (("--batch-size", 1), "--batch-size: wanted 2 or more without --negatives, got 1"),
+        (("--learning-rate", -1), "--learning-rate: wanted a number above 0, got -1.0"),
+        (("--temperature", "nan"), "--temperature: wanted a number above 0, got nan"),
+        (("--groups", 0), "--groups: wanted 1 or more, got 0"),
+    ],
+)
+def test_settings_of_training_are_refused_before_anything_is_read(setting, message, capsys):
+    assert run("train", "no-model", "no-pairs.jsonl", "out", *setting) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
 
 
 def test_merge_weighs_and_never_touches_its_models(tmp_path):

@@ -17,14 +17,17 @@ def tempered(sizes: Mapping[str, int | float], temperature: float) -> dict[str, 
     >>> tempered({"large": 900, "small": 100}, 2.0)
     {'large': 0.75, 'small': 0.25}
 
-    Raises: ValueError for a size or a temperature that is not above 0.
+    Raises: ValueError for a size or a temperature that is not above 0, or so low a one that a task is never drawn.
     Source: Devlin et al. 2018, multilingual BERT (exponent 0.7); Arivazhagan et al. 2019, arXiv:1907.05019, sec. 4.2.
     """
     if not temperature > 0:
         raise ValueError(f"tempered: temperature must be above 0, got {temperature}")
     _check_weights("tempered", sizes)
-    powers = {task: float(size) ** (1 / temperature) for task, size in sizes.items()}
-    return {task: power / sum(powers.values()) for task, power in powers.items()}
+    with np.errstate(all="ignore"):  # numbers beyond floating point are told below
+        powers = np.array(list(sizes.values()), float) ** (1 / temperature)
+        shares = dict(zip(sizes, (powers / powers.sum()).tolist(), strict=True))
+    _check_weights(f"tempered: at temperature {temperature}", shares)
+    return shares
 
 
 def _check_weights(name: str, weights: Mapping[str, int | float]) -> None:

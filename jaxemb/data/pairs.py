@@ -23,18 +23,35 @@ class Pair(NamedTuple):
     negatives: tuple[str, ...] = ()
 
 
+def documents_of(pairs: Sequence[Pair], negatives: int = 0) -> list[str]:
+    """A batch's documents in blocks, as losses want them: all own ones, all first negatives, all second ones.
+
+    >>> documents_of([Pair("a", "x", ("y", "z")), Pair("b", "u", ("v", "w"))], 2)
+    ['x', 'u', 'y', 'v', 'z', 'w']
+
+    Args:
+      negatives: how many of each pair, the first ones.
+    Raises: ValueError that names a pair with fewer.
+    """
+    for pair in pairs:
+        if len(pair.negatives) < negatives:
+            raise ValueError(f"wanted {negatives} negatives a pair, got {len(pair.negatives)} for {pair.query[:60]!r}")
+    return [pair.document for pair in pairs] + [pair.negatives[k] for k in range(negatives) for pair in pairs]
+
+
 def document_keys(pairs: Sequence[Pair], negatives: int = 0) -> Int[np.ndarray, "n 2"]:
     """What a batch's documents are, for `losses.mask_duplicates`: a hash of each text, and of the query it answers.
 
-    There is a document a pair, then the first `negatives` of every pair, which answer no query: -1 stands there.
-    Hashes have 31 bits: among 10,000 texts two that differ share one about once in forty times.
+    There is a key for each of `documents_of`; hard negatives answer no query: -1 stands there.  Hashes have 31 bits:
+    among 10,000 texts two that differ share one about once in forty times.
 
     >>> keys = document_keys([Pair("a", "x", ("y",)), Pair("a", "z", ("x",))], 1)
     >>> bool(keys[0, 1] == keys[1, 1]), bool(keys[0, 0] == keys[3, 0]), int(keys[2, 1])
     (True, True, -1)
     """
-    hard = [(_key(text), -1) for pair in pairs for text in pair.negatives[:negatives]]
-    return np.array([*((_key(pair.document), _key(pair.query)) for pair in pairs), *hard], np.int32).reshape(-1, 2)
+    texts = documents_of(pairs, negatives)
+    answered = [_key(pair.query) for pair in pairs] + [-1] * (len(texts) - len(pairs))
+    return np.array([[_key(text) for text in texts], answered], np.int32).T
 
 
 def _key(text: str) -> int:

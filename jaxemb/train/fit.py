@@ -1,5 +1,6 @@
 """One training loop: objective, optimizer, batches and params in; params out."""
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -37,7 +38,13 @@ def warmup_cosine(peak: float, steps: int, *, warmup: float = 0.1, end: float = 
     >>> rate = warmup_cosine(1.0, 100)
     >>> [round(float(rate(step)), 2) for step in (0, 10, 55, 100)]
     [0.0, 1.0, 0.5, 0.0]
+
+    Raises: ValueError for a peak that is not above 0, an end below 0, no steps, or a share outside [0, 1).
     """
+    if not (math.isfinite(peak) and peak > 0 and math.isfinite(end) and end >= 0):
+        raise ValueError(f"warmup_cosine: wanted a peak above 0 and an end of 0 or more, got {peak} and {end}")
+    if steps < 1 or not 0 <= warmup < 1:
+        raise ValueError(f"warmup_cosine: wanted 1 step or more and a share in [0, 1), got {steps} and {warmup}")
     return optax.warmup_cosine_decay_schedule(0.0, peak, max(1, round(warmup * steps)), max(2, steps), end)
 
 
@@ -97,12 +104,13 @@ def fit(
       optimizer: any optax transformation; its schedule counts steps.
       batches: host batches, rows first; `data.stream` makes one.  Its place is part of a checkpoint.
       params: where to start; left as they are.
-      steps: how many in all, those of an earlier run included.
+      steps: how many in all, those of an earlier run included; one a batch, so that an epoch of `data.stream` over `n`
+        records is `n // batch_size` of them.
       mesh: whose axis `data` shares the rows; by default over all devices.
       layout: where params and optimizer state lie: `replicated`, or `fully_sharded` over the same axis.
       frozen: patterns of dotted paths, as `embeddings.*`, of the leaves that do not move.  They have no gradient and no
         optimizer state, do not count in its norm, and are not in checkpoints: they come from `params` again.
-      clip: the largest norm of a gradient; a longer one is scaled to it.  None for no limit.
+      clip: the largest norm of a gradient, above 0; a longer one is scaled to it.  None for no limit.
       key: when given, every batch has an entry `key`, another each step and the same when a step is run again.
       carried: entries that every batch has from the step before it, as queues: these are the first, and the objective
         gives the next among its metrics, by the same names.  All devices have all of them; checkpoints have them, too.
@@ -118,9 +126,12 @@ def fit(
     Returns: all params, in `layout`.
     Raises: FloatingPointError that names the step whose loss or gradient is not finite, the rows or leaves where, and
       the file beside the log that holds the batch; ValueError for batches whose rows do not divide among the devices, a
-      pattern that no leaf fits, or when the checkpoint is of another `run` or beyond `steps`.
+      pattern that no leaf fits, or a checkpoint of another `run` or optimizer or beyond `steps`, and when the batches
+      end before `steps`, once those so far are saved; TypeError for batches that are no iterator, or, with checkpoints,
+      one whose place cannot be saved.
     """
-    _check(steps, every, validation)
+    _check(steps, every, clip, validation)
+    _check_batches(batches, saved=checkpoints is not None)
     mesh = data_mesh() if mesh is None else mesh
     if clip is not None:
         optimizer = optax.chain(optax.clip_by_global_norm(clip), optimizer)
@@ -141,7 +152,10 @@ def fit(
         shown = what is not None and now.step < steps and jax.process_index() == 0
         with progress.bar(what or "", steps - now.step, shown=shown) as advance:
             while now.step < steps and not validating.over(validation, now.best):
-                number, batch = now.step + 1, _next(batches, mesh, key, now.step + 1)
+                number, host = now.step + 1, next(batches, None)
+                if host is None:
+                    raise ValueError(_ended(saved, now, batches, run, steps))
+                batch = _given(host, mesh, key, number)
                 stepped = step(now.params, now.state, batch.placed, still, now.carried)
                 done = _done(number, stepped)
                 # Before anything of it is logged or saved: the last checkpoint stays a sound one.
@@ -163,11 +177,20 @@ def fit(
     return joined(now.best.params if now.best is not None else result(now.params, now.state), still)
 
 
-def _check(steps: int, every: int, validation: Validation | None) -> None:
+def _check(steps: int, every: int, clip: float | None, validation: Validation | None) -> None:
     if steps < 1 or every < 1:
         raise ValueError(f"fit: steps and every must be 1 or more, got {steps} and {every}")
+    if clip is not None and not clip > 0:
+        raise ValueError(f"fit: clip must be above 0, or None for no limit, got {clip}")
     if validation is not None:
         validating.check(validation)
+
+
+def _check_batches(batches: Any, *, saved: bool) -> None:
+    """Now, and not at the first checkpoint, which may be hours away."""
+    wanted = ("__next__", "get_state", "set_state") if saved else ("__next__",)
+    if lacking := [name for name in wanted if not hasattr(batches, name)]:
+        raise TypeError(f"fit: wanted batches as data.stream makes, got {type(batches).__name__} without {lacking}")
 
 
 def _parts(params: Params, frozen: Sequence[str]) -> tuple[Params, Params]:
@@ -209,11 +232,12 @@ class _Given(NamedTuple):
     rows: int
 
 
-def _next(batches: Batches, mesh: Mesh, key: Array | None, number: int) -> _Given:
-    host = next(batches)
+def _given(host: Batch, mesh: Mesh, key: Array | None, number: int) -> _Given:
     on_devices = placed(host, mesh)
-    rows = min(len(jax.tree.leaves(entry)[-1]) for entry in on_devices.values())
+    rows = min(len(leaves[-1]) for entry in on_devices.values() if (leaves := jax.tree.leaves(entry)))
     if key is not None:
+        if "key" in on_devices:
+            raise ValueError("fit: the batch has an entry 'key' already; leave it out, or call fit without a key")
         on_devices["key"] = jax.random.fold_in(key, number)
     return _Given(host, on_devices, rows)
 
@@ -235,7 +259,7 @@ def _validated(
 
 
 def _shown(done: Step, rate: float) -> str:
-    negatives = f", {done.metrics['negatives']:.0f} negatives" if "negatives" in done.metrics else ""
+    negatives = f", up to {done.metrics['negatives']:.0f} negatives" if "negatives" in done.metrics else ""
     best = f", best {done.metrics['best']:.4f}" if "best" in done.metrics else ""
     return f"loss {done.loss:.4f}, {rate:.0f} pairs/s{negatives}{best}"
 
@@ -251,10 +275,20 @@ def _save(saved: Checkpoints, now: _Run, batches: Batches, run: str) -> None:
     saved.save(now.step, _tree(now), notes)
 
 
+def _ended(saved: Checkpoints | None, now: _Run, batches: Batches, run: str, steps: int) -> str:
+    """What is to say when there are no more batches; the steps so far are saved."""
+    said = f"fit: the batches ended after {now.step} steps, {steps} were wanted"
+    if saved is None or not now.step:
+        return said
+    if now.step != saved.latest():
+        _save(saved, now, batches, run)
+    return f"{said}; {saved.folder} has them: with steps={now.step} the same call gives their params"
+
+
 def _resumed(saved: Checkpoints, now: _Run, batches: Batches, run: str) -> _Run:
     """The newest checkpoint's state, in the layout of `now`, with the batches at its place.
 
-    Raises: ValueError for a checkpoint of another run.
+    Raises: ValueError for a checkpoint of another run, or that does not fit this one.
     """
     notes = saved.notes()
     if notes["run"] != run:
@@ -265,7 +299,13 @@ def _resumed(saved: Checkpoints, now: _Run, batches: Batches, run: str) -> _Run:
     if (notes.get("best") is None) != (now.best is None):
         there, here = ("without", "with") if now.best is not None else ("with", "without")
         raise ValueError(f"fit: {saved.folder} holds checkpoints of a run {there} validation, this one is {here}")
-    restored = saved.restore(_tree(now))
+    try:
+        restored = saved.restore(_tree(now))
+    except ValueError as error:
+        raise ValueError(
+            f"fit: the checkpoint of step {saved.latest()} in {saved.folder} does not fit this run: it was made with "
+            "another optimizer, clip, carried, frozen or model; give those again, or write elsewhere"
+        ) from error
     best = None if now.best is None else now.best._replace(params=restored.tree["best"], **notes["best"])
     batches.set_state(from_jsonable(notes["batches"]))
     carried = restored.tree.get("carried", {})

@@ -98,8 +98,12 @@ def _where(stepped: Stepped, params: Params) -> str:
     rows = np.flatnonzero(~np.isfinite(losses)).tolist()
     if rows:
         return f"rows of the batch whose losses are not finite: {_few(rows)} of {len(losses)}"
+    if not np.isfinite(float(stepped.loss)):
+        return "the losses of all rows here are finite, the mean over the whole batch is not"
     names = [name for name, sound in zip(leaves(params), np.asarray(stepped.sound), strict=True) if not sound]
-    return f"all losses are finite, the gradients of {_few(names)} are not"
+    if names:
+        return f"all losses are finite, the gradients of {_few(names)} are not"
+    return "all losses and all gradients are finite, the norm of the gradients is too large for a number"
 
 
 def _here(losses: jax.Array) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Low-rank adapters: small trees that change chosen matrices of params, trained instead of them, and merged out."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -124,7 +125,7 @@ def started(adapter: Adapter, base: Params, key: Array) -> Params:
 
 def _scale(rank: int, alpha: float | None, scaling: Callable[[int], float]) -> float:
     alpha = rank if alpha is None else alpha
-    if rank < 1 or alpha <= 0:
+    if rank < 1 or not (math.isfinite(alpha) and alpha > 0):
         raise ValueError(f"lora: rank and alpha must be above 0, got rank={rank} and alpha={alpha}")
     return alpha * scaling(rank)
 

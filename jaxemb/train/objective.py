@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxemb.train.step import check_names
 from jaxemb.types import Batch, Encoder, Grouped, Loss, Objective, Params, Tokens
 
 
@@ -33,18 +34,41 @@ def vectors_of(encoder: Encoder, params: Params, entry: Any) -> Float[Array, "b 
     return encoder.apply(params, entry) if isinstance(entry, Tokens) else entry
 
 
+NEGATIVES = "negatives"
+"""The metric that says how many documents a query meets."""
+
+
+def check_terms(what: str, terms: Mapping[str, Term]) -> None:
+    """Raises: ValueError for no terms; of several, whose means are shown, for a name that is taken."""
+    if not terms:
+        raise ValueError(f"{what}: wanted one term or more, got none")
+    if len(terms) > 1:
+        check_names(f"{what}: terms are called", terms)
+        if NEGATIVES in terms:
+            raise ValueError(f"{what}: {NEGATIVES!r} is how many documents a query meets; call the term otherwise")
+
+
+def check_entries(what: str, terms: Mapping[str, Term], batch: Batch) -> None:
+    """Raises: ValueError that names entries which the terms read and the batch has not."""
+    wanted = {name for term in terms.values() for name in (term.left, term.right, *term.passed)}
+    if missing := sorted(wanted - batch.keys()):
+        raise ValueError(f"{what}: wanted the batch to have {', '.join(missing)}, got {sorted(batch)}")
+
+
 def objective(encoder: Encoder, terms: Mapping[str, Term]) -> Objective:
     """A weighted sum of losses over one batch, in which every text is encoded once.
 
     Shown beside it: each term's mean under its name where there are several, and `negatives`, how many documents a
-    query is told apart from in the last term between two sets of texts.
+    query meets beside its own in the last term between two sets of texts.  Those of an entry `ignore` are taken out;
+    what a loss itself masks, by keys or by scores, is counted.
 
-    Raises: ValueError when there is no term.
+    Raises: ValueError when there is no term, for a term with a name that is taken, and for a batch without an entry
+      that a term reads.
     """
-    if not terms:
-        raise ValueError("objective: wanted one term or more, got none")
+    check_terms("objective", terms)
 
     def weighed(params: Params, batch: Batch) -> tuple[Float[Array, " b"], dict[str, Array]]:
+        check_entries("objective", terms, batch)
         names = dict.fromkeys(name for term in terms.values() for name in (term.left, term.right))
         read = {name: isinstance(batch[name], (Tokens, Grouped)) for name in names}
         vectors = {name: vectors_of(encoder, params, batch[name]) for name in names}
@@ -57,7 +81,7 @@ def objective(encoder: Encoder, terms: Mapping[str, Term]) -> Objective:
             if len(terms) > 1:
                 shown[name] = each.mean()
             if read[term.left] and read[term.right]:
-                shown["negatives"] = _negatives(vectors[term.right], extra.get("ignore"))
+                shown[NEGATIVES] = _negatives(vectors[term.right], extra.get("ignore"))
         return sum(losses[1:], start=losses[0]), shown
 
     return weighed

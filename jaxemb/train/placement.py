@@ -50,23 +50,28 @@ def fully_sharded(tree: Any, mesh: Mesh) -> Any:
 def placed(batch: Batch, mesh: Mesh) -> dict[str, Any]:
     """A host batch as arrays sharded by rows; each process of several brings its own rows.
 
-    Raises: ValueError that names the entry whose rows do not divide among the devices; and with several processes, when
-      entries differ in rows: each process's share stays together, so rows beyond the pairs would shift those of others.
+    Raises: ValueError for a batch without entries; that names an entry without rows, or whose rows do not divide among
+      the devices; and with several processes, when entries differ in rows: each process's share stays together, so rows
+      beyond the pairs would shift those of others.
     """
-    if jax.process_count() > 1:
-        counts = {
-            jax.tree_util.keystr(path, simple=True, separator="."): np.shape(leaf)[0]
-            for path, leaf in jax.tree_util.tree_leaves_with_path(dict(batch))
-        }
-        if len(set(counts.values())) > 1:
-            raise ValueError(f"batch: with several processes all entries need the same rows, got {counts}")
-    rows = NamedSharding(mesh, PartitionSpec(AXIS))
+    given = {name: value for name, value in batch.items() if value is not None}
     here = len(mesh.local_devices)
+    shapes = {
+        jax.tree_util.keystr(path, simple=True, separator="."): np.shape(leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(given)
+    }
+    if not shapes:
+        raise ValueError("batch: wanted one entry or more, got none")
+    if single := [name for name, shape in shapes.items() if not shape]:
+        raise ValueError(f"batch: {single[0]} is one value, wanted an array with rows first")
+    counts = {name: shape[0] for name, shape in shapes.items()}
+    if jax.process_count() > 1 and len(set(counts.values())) > 1:
+        raise ValueError(f"batch: with several processes all entries need the same rows, got {counts}")
+    if odd := [name for name, count in counts.items() if not count or count % here]:
+        raise ValueError(f"batch: {odd[0]} has {counts[odd[0]]} rows, wanted a multiple of {here} devices")
+    rows = NamedSharding(mesh, PartitionSpec(AXIS))
 
-    def put(path: Any, value: Any) -> Array:
-        if np.shape(value)[0] % here:
-            name = jax.tree_util.keystr(path, simple=True, separator=".")
-            raise ValueError(f"batch: {name} has {np.shape(value)[0]} rows, wanted a multiple of {here} devices")
+    def put(value: Any) -> Array:
         return jax.make_array_from_process_local_data(rows, np.asarray(value))
 
-    return jax.tree_util.tree_map_with_path(put, {name: value for name, value in batch.items() if value is not None})
+    return jax.tree.map(put, given)

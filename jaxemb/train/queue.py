@@ -19,7 +19,7 @@ from jaxtyping import Array, Bool, DTypeLike, Float, Int
 
 from jaxemb.losses.form import form_of, with_form
 from jaxemb.similarity import everywhere
-from jaxemb.train.objective import Term, objective, vectors_of
+from jaxemb.train.objective import NEGATIVES, Term, check_entries, check_terms, objective, vectors_of
 from jaxemb.types import Batch, Encoder, Loss, Objective, Params
 
 CARRIED = "queue"
@@ -158,12 +158,10 @@ def queued(encoder: Encoder, terms: Mapping[str, Term], *, outer: Callable[[Loss
     Args:
       outer: put around each loss with its queue, as `tiled`.
     """
-    if not terms:
-        raise ValueError("queued: wanted one term or more, got none")
+    check_terms("queued", terms)
 
     def weighed(params: Params, batch: Batch) -> tuple[Float[Array, " b"], dict[str, Any]]:
-        queues: Mapping[str, Queue] = batch[CARRIED]
-        _check_entries(queues, terms, batch)
+        queues = _queues(terms, batch)
         names = dict.fromkeys(name for term in terms.values() for name in (term.left, term.right))
         vectors = {name: vectors_of(encoder, params, batch[name]) for name in names}
         longer = {
@@ -181,14 +179,18 @@ def queued(encoder: Encoder, terms: Mapping[str, Term], *, outer: Callable[[Loss
             for term in terms.values()
             if term.right in queues
         ]
-        return each, {**shown, "negatives": met[-1], CARRIED: following}
+        return each, {**shown, NEGATIVES: met[-1], CARRIED: following}
 
     return weighed
 
 
-def _check_entries(queues: Mapping[str, Queue], terms: Mapping[str, Term], batch: Batch) -> None:
+def _queues(terms: Mapping[str, Term], batch: Batch) -> Mapping[str, Queue]:
+    """The queues of a batch that has all that its terms read."""
+    check_entries("queued", terms, batch)
+    queues: Mapping[str, Queue] = batch.get(CARRIED, {})
     right = {term.right for term in terms.values()}
     if not queues or not queues.keys() <= right:
         raise ValueError(f"queued: wanted queues of {sorted(right)}, the right sides of terms, got {sorted(queues)}")
     if missing := [f"{name}_key" for name in queues if f"{name}_key" not in batch]:
         raise ValueError(f"queued: wanted the batch to have {', '.join(missing)}, got {sorted(batch)}")
+    return queues

@@ -1,6 +1,6 @@
 """One step: gradient, update, and what is known after it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -10,6 +10,9 @@ from jaxtyping import Array, Bool, Float
 
 from jaxemb.train.leaves import joined
 from jaxemb.types import Objective, Params
+
+RESERVED = ("step", "loss", "gradient_norm", "validation", "best")
+"""What a log calls numbers of its own, so that no metric may be called so."""
 
 
 class Stepped(NamedTuple):
@@ -41,7 +44,8 @@ def make_step(
 
     Args:
       shardings: of the next params, state and `carried`; by default what the compiler finds.
-    Raises: ValueError that names an entry which is carried and not shown, or is in the batch already.
+    Raises: ValueError that names an entry which is carried and not shown, or is in the batch already; for losses that
+      are not one an example; for a metric that is no number, or has a name of `RESERVED`.
     """
 
     def step(
@@ -57,6 +61,10 @@ def make_step(
 
         def mean(p: Params) -> tuple[Array, tuple[Array, dict[str, Any]]]:
             each, shown = objective(joined(p, still) if still else p, {**batch, **carried})
+            if each.ndim != 1 or not len(each):
+                raise ValueError(
+                    f"make_step: wanted losses [b] of the objective, one an example, got {list(each.shape)}"
+                )
             return each.mean(), (each, shown)
 
         (loss, (each, shown)), gradient = jax.value_and_grad(mean, has_aux=True)(params)
@@ -64,6 +72,7 @@ def make_step(
             raise ValueError(f"make_step: {lost} are carried, but the objective shows {sorted(shown)}")
         following = {name: shown[name] for name in carried}
         metrics = {name: value for name, value in shown.items() if name not in carried}
+        _check_metrics(metrics)
         sound = jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient)])
         metrics = {**metrics, "gradient_norm": optax.tree.norm(gradient)}
         with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes; strictness is for our own maths
@@ -76,3 +85,16 @@ def make_step(
         free: Any = None  # where the compiler puts it
         where = Stepped(shardings[0], shardings[1], free, free, free, free, shardings[2])
     return jax.jit(step, donate_argnums=(0, 1, 4), out_shardings=where)
+
+
+def check_names(what: str, names: Iterable[str]) -> None:
+    """Raises: ValueError for names that a log has for numbers of its own."""
+    if taken := sorted(set(names) & set(RESERVED)):
+        raise ValueError(f"{what} {taken}: a log has numbers of its own by these names; choose others")
+
+
+def _check_metrics(metrics: Mapping[str, Any]) -> None:
+    check_names("make_step: the objective shows", metrics)
+    odd = [name for name, value in metrics.items() if not jax.tree_util.all_leaves([value]) or jnp.ndim(value)]
+    if odd:
+        raise ValueError(f"make_step: wanted the objective to show numbers, and entries that are carried, got {odd}")

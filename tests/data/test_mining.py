@@ -12,7 +12,7 @@ from jaxemb.data.negatives import absolute_margin, at_most, hybrid, mine, relati
 DOCUMENTS = ["zero", "one", "two", "three", "four", "five", "two", "seven"]  # the seventh repeats the third
 PAIRS = [Pair("a", "one"), Pair("b", "three", ("was here before",)), Pair("a", "four")]
 FOUND = {
-    "a": ([2, 1, 6, 5, 4, 0], [0.9, 0.8, 0.9, 0.7, 0.6, 0.5]),
+    "a": ([2, 1, 6, 5, 4, 0], [0.9, 0.8, 0.75, 0.7, 0.6, 0.5]),
     "b": ([7, 5, 3, 0, 2, -1], [0.9, 0.8, 0.5, 0.4, 0.2, -np.inf]),
 }
 
@@ -95,10 +95,11 @@ def test_where_the_own_document_was_not_found_nothing_is_known_to_be_worse(tmp_p
     def shallow(queries, k):
         return search(queries, 1)
 
-    report, pairs = run(tmp_path, find=shallow, rules=[absolute_margin(0.1)], short="leave")
-    assert report.dropped == {"own document not found": 3}
-    assert report.short == report.written == 3
-    assert [pair.negatives for pair in pairs] == [(), (), ()]
+    with pytest.raises(ValueError, match=r"no negative is left for any of 3 pairs; .*'own document not found': 3"):
+        run(tmp_path, find=shallow, rules=[absolute_margin(0.1)], short="leave")
+    report, pairs = run(tmp_path, find=shallow, rules=[absolute_margin(0.1)], positive=[1.0, 0.9, 0.9], short="leave")
+    assert (report.short, report.written) == (3, 3)
+    assert [pair.negatives for pair in pairs] == [("two",), (), ()]
     assert mined(tmp_path, find=shallow, rules=[at_most(0.9)])[0] == ("two",)
     assert mined(tmp_path, find=shallow, rules=[absolute_margin(0.1)], positive=[1.0, 0.9, 1.1]) == [
         ("two",),
@@ -121,9 +122,10 @@ def test_a_teacher_judges_and_orders(tmp_path):
     assert seen[0][:4] == [("a", "one"), ("a", "two"), ("a", "five"), ("a", "zero")]
 
 
-def test_too_few_are_filled_left_or_dropped(tmp_path):
+def test_too_few_are_filled_left_or_dropped(tmp_path, capsys):
     rules = [absolute_margin(0.25)]
-    report, pairs = run(tmp_path, rules=rules, short="fill")
+    report, pairs = run(tmp_path, rules=rules, short="fill", what="mine")
+    assert "mine: 3 of 3 pairs found fewer than 2 negatives; 4 were drawn at random" in capsys.readouterr().err
     assert (report.short, report.filled, report.kept) == (3, 4, 2)
     for pair, own in zip(pairs, [("zero",), ("two",), ()], strict=True):
         assert pair.negatives[: len(own)] == own
@@ -131,7 +133,7 @@ def test_too_few_are_filled_left_or_dropped(tmp_path):
         assert len(drawn) == 2 - len(own)
         # Not what the search found, of which the margin dropped some, and no answer.
         assert drawn <= ({"three", "seven"} if pair.query == "a" else {"one", "four"})
-    with pytest.raises(ValueError, match=r"no pair is left of 3; .*'absolute margin 0.25': 8"):
+    with pytest.raises(ValueError, match=r"no negative is left for any of 3 pairs; .*'absolute margin 0.25': 8"):
         run(tmp_path / "none", rules=rules, short="drop")
     assert not (tmp_path / "none" / "mined.jsonl").exists()
     report, pairs = run(tmp_path, rules=[absolute_margin(0.0)], short="drop")
@@ -191,6 +193,8 @@ def constant(value):
         ({"negatives": 0}, "negatives=0"),
         ({"ranks": (3, 4)}, r"ranks=\(3, 4\)"),
         ({"ranks": (-1, 4)}, r"ranks=\(-1, 4\)"),
+        ({"ranks": (8, 12)}, "ranks that begin among the 8 documents, got 8"),
+        ({"ranks": (6, 12), "short": "fill"}, r"no negative is left for any of 3 pairs; .*'before rank 6': 10"),
         ({"short": "pad"}, "got 'pad'"),
         ({"queries": ["a"]}, "wanted queries for each of the 3 pairs, got 1"),
         ({"answers": [[0]]}, "wanted answers for each of the 3 pairs, got 1"),
@@ -206,6 +210,10 @@ def constant(value):
         ({"find": lambda queries, k: ([[0]], [[1.0]])}, r"both \[3, k\], got int64 \[1, 1\]"),
         ({"find": lambda queries, k: ([[8]] * 3, [[1.0]] * 3)}, "rows from 0 to 7, or -1 for none, got 8 to 8"),
         ({"find": lambda queries, k: ([[0]] * 3, [[np.nan]] * 3)}, "finite scores, got NaN"),
+        (
+            {"find": lambda queries, k: ([[0, 2, -1, 3]] * 3, [[0.1, 0.1, -np.inf, 0.5]] * 3)},
+            r"larger scores for closer documents, got 0\.5 after 0\.1",
+        ),
     ],
 )
 @pytest.mark.usefixtures("as_users_call")

@@ -107,6 +107,8 @@ def test_a_state_of_other_settings_is_refused():
         (lambda: mixed(sizes={"a.b": 8}), r"got \['a.b'\]"),
         (lambda: tempered({"a": 0}, 1.0), r"got \{'a': 0\}"),
         (lambda: tempered({"a": 1}, 0.0), "temperature must be above 0, got 0.0"),
+        (lambda: tempered({"a": 900, "b": 100}, 0.001), r"at temperature 0\.001: .* got \{'a': nan, 'b': nan\}"),
+        (lambda: tempered({"a": 0.5, "b": 1}, 0.0005), r"temperature 0\.0005: .* got \{'a': 0\.0\}"),
     ],
 )
 def test_settings_that_cannot_be(make_one, message):

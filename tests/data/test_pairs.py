@@ -1,6 +1,7 @@
 import json
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -9,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxemb.data import Pair, Pairs, document_keys, read_pairs
+from jaxemb.commands.train import _pairs
+from jaxemb.data import Pair, Pairs, document_keys, documents_of, read_pairs
 
 RECORDS = [
     {"query": "what purrs", "document": "cats", "negatives": ["dogs", "köpek"]},
@@ -159,3 +161,28 @@ def test_keys_tell_equal_documents_and_equal_queries():
     assert both[0, 0] == both[3, 0]  # the second pair's negative is the first one's document
     assert (both[2:, 1] == -1).all()  # negatives answer nothing
     assert len(document_keys([], 2)) == 0
+
+
+BLOCKS = [Pair("a", "x", ("y", "z", "-")), Pair("b", "u", ("v", "w", "-")), Pair("c", "y", ("x", "u"))]
+
+
+def test_documents_come_in_blocks():
+    texts = documents_of(BLOCKS, 2)
+    assert texts == ["x", "u", "y", "y", "v", "x", "z", "w", "u"]
+    assert documents_of(BLOCKS) == ["x", "u", "y"]
+    with pytest.raises(ValueError, match="wanted 3 negatives a pair, got 2 for 'c'"):
+        documents_of(BLOCKS, 3)
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+def test_the_command_reads_documents_and_keys_in_one_order(groups):
+    ids = lambda texts: SimpleNamespace(rows=[np.full(1 + row % 3, ord(text)) for row, text in enumerate(texts)])
+    tokenizer = SimpleNamespace(ids=ids, max_length=None) if groups > 1 else lambda texts: texts
+    made = _pairs(tokenizer, 2, groups, BLOCKS)
+    read = made["document"]
+    if groups > 1:
+        joined = [chr(first) for group in read.groups for first in group.ids[:, 0]]
+        read = [joined[place] for place in read.places]
+    assert read == documents_of(BLOCKS, 2)
+    alike = np.equal.outer(made["document_key"][:, 0], made["document_key"][:, 0])
+    assert (alike == np.equal.outer(read, read)).all()

@@ -218,6 +218,9 @@ def test_checkpoints_of_another_run_are_refused(tmp_path):
     ("change", "error", "message"),
     [
         ({"steps": 0}, ValueError, "steps and every must be 1 or more, got 0"),
+        ({"every": 0}, ValueError, "steps and every must be 1 or more, got 3 and 0"),
+        ({"clip": 0.0}, ValueError, "clip must be above 0, or None for no limit, got 0.0"),
+        ({"clip": float("nan")}, ValueError, "clip must be above 0, .* got nan"),
         ({"mesh": 3}, ValueError, "document.ids has 16 rows, wanted a multiple of 3 devices"),
         ({"rate": float("nan")}, FloatingPointError, "the loss of step 2 is nan"),
     ],
@@ -235,7 +238,76 @@ def test_bad_input(change, error, message):
             steps=change.get("steps", 3),
             mesh=mesh,
             what=None,
+            **{name: value for name, value in change.items() if name in ("every", "clip")},
         )
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"peak": -1.0}, r"a peak above 0 .* got -1\.0"),
+        ({"peak": float("nan")}, "got nan"),
+        ({"end": -0.1}, r"an end of 0 or more, got 1\.0 and -0\.1"),
+        ({"steps": 0}, "1 step or more"),
+        ({"warmup": 1.0}, r"a share in \[0, 1\), got 10 and 1\.0"),
+    ],
+)
+def test_a_rate_that_would_climb_is_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        train.warmup_cosine(**{"peak": 1.0, "steps": 10, **settings})
+
+
+def test_when_batches_end_early_the_steps_so_far_are_saved(tmp_path):
+    def go(steps, **kwargs):
+        batches = data.stream(source(), batch_size=16, seed=3, make=batch, epochs=1)  # four
+        objective = lambda params, batch: (params["w"] + jnp.zeros(16), {})
+        return train.fit(objective, optax.sgd(1.0), batches, {"w": np.float32(0.0)}, steps=steps, what=None, **kwargs)
+
+    message = "ended after 4 steps, 10 were wanted; .* with steps=4 the same call gives their params"
+    for _ in range(2):  # the second time from the checkpoint, which is there already
+        with pytest.raises(ValueError, match=message):
+            go(10, checkpoints=tmp_path)
+    assert go(4, checkpoints=tmp_path)["w"] == -4
+    with pytest.raises(ValueError, match=r"ended after 4 steps, 10 were wanted$"):
+        go(10)
+
+
+@pytest.mark.parametrize(
+    ("batches", "saved", "message"),
+    [
+        (iter([{}]), True, r"got list_iterator without \['get_state', 'set_state'\]"),
+        ([{}], False, r"got list without \['__next__'\]"),
+    ],
+)
+@pytest.mark.usefixtures("as_users_call")
+def test_batches_without_a_place_are_refused_at_the_start(batches, saved, message, tmp_path):
+    with pytest.raises(TypeError, match=message):
+        train.fit(
+            lambda params, batch: pytest.fail("a step ran"), optax.sgd(1.0), batches, {"w": np.float32(0.0)}, steps=1,
+            checkpoints=tmp_path if saved else None, what=None,
+        )  # fmt: skip
+
+
+def test_checkpoints_of_another_optimizer_are_refused(tmp_path):
+    def go(optimizer, size=1, **settings):
+        batches = data.stream(source(), batch_size=16, seed=3, make=batch)
+        objective = lambda params, batch: (params["w"].sum() + jnp.zeros(16), {})
+        params = {"w": np.ones(size, np.float32)}
+        train.fit(objective, optimizer, batches, params, steps=1, checkpoints=tmp_path, what=None, **settings)
+
+    go(optax.sgd(0.1))
+    for other in ({"clip": None}, {"optimizer": optax.adam(0.1)}, {"size": 2}):
+        with pytest.raises(ValueError, match=r"step 1 in .* does not fit this run: .* another optimizer, clip"):
+            go(**{"optimizer": optax.sgd(0.1), **other})
+
+
+def test_a_key_of_the_batch_is_not_overwritten():
+    batches = data.stream(range(16), batch_size=16, seed=0, make=lambda rows: {"key": np.array(rows)})
+    with pytest.raises(ValueError, match="has an entry 'key' already"):
+        train.fit(
+            lambda params, batch: (params["w"] + jnp.zeros(16), {}), optax.sgd(1.0), batches,
+            {"w": np.float32(0.0)}, steps=1, key=jax.random.key(0), what=None,
+        )  # fmt: skip
 
 
 def test_a_folder_without_a_checkpoint_is_named(tmp_path):

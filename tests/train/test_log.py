@@ -64,6 +64,24 @@ def test_leaves_whose_gradients_are_not_finite_are_named(tmp_path):
         fit(objective, Given(score=np.ones(4, np.float32)), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("objective", "message"),
+    [
+        (
+            lambda p, batch: (3e38 * (p["w"] - 1 + p["v"]) * batch["x"], {}),
+            "all losses and all gradients are finite, the norm of the gradients is too large",
+        ),
+        (
+            lambda p, batch: (3e38 * p["w"] * batch["x"] + p["v"], {}),
+            "losses of all rows here are finite, the mean over the whole batch is not",
+        ),
+    ],
+)
+def test_numbers_that_are_too_large_together_are_told_apart(tmp_path, objective, message):
+    with pytest.raises(FloatingPointError, match=message):
+        fit(objective, Given(x=np.ones(4, np.float32)), tmp_path)
+
+
 def test_entries_that_came_broken_are_named(tmp_path):
     def objective(params, batch):
         return params["w"] * batch["teacher"], {}

@@ -174,6 +174,7 @@ def test_only_adapters_move_and_only_they_are_saved(tmp_path):
         ),
         (lambda base: train.lora(["*"], rank=0), "rank=0"),
         (lambda base: train.dora(["*"], rank=2, alpha=-1.0), "alpha=-1.0"),
+        (lambda base: train.lora(["*"], rank=2, alpha=float("nan")), "alpha=nan"),
         (
             lambda base: train.lora(["*"], rank=2).merged({"v": jnp.ones((3, 3))}, {"w": {"a": A, "b": B}}),
             "adapters have w, the base has no such leaf",

@@ -76,6 +76,21 @@ def test_no_term_is_refused():
         train.objective(ENCODER, {})
 
 
+@pytest.mark.parametrize("make", [train.objective, train.queued])
+@pytest.mark.parametrize("name", ["step", "loss", "gradient_norm", "validation", "best", "negatives"])
+def test_a_term_by_a_name_of_the_log_is_refused(make, name):
+    term = train.Term(losses.info_nce, "query", "document")
+    with pytest.raises(ValueError, match=f"{name}'.* (choose|call)"):
+        make(ENCODER, {"a": term, name: term})
+
+
+def test_an_entry_that_a_term_reads_and_the_batch_has_not_is_named():
+    lacking = {name: BATCH[name] for name in ("query", "target")}
+    wanted = r"wanted the batch to have document, ignore, got \['query', 'target'\]"
+    with pytest.raises(ValueError, match=wanted):
+        train.pairwise(ENCODER, losses.info_nce, passed=["ignore"])(PARAMS, lacking)
+
+
 def test_texts_in_groups_of_like_length_are_the_same_texts():
     rows = [np.arange(1, 1 + length, dtype=np.int32) for length in (9, 2, 17, 3, 1, 12)]
     documents = [row[::-1].copy() for row in rows]

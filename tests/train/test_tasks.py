@@ -77,3 +77,11 @@ def test_bad_input(given, message):
         train.by_task({"a": lambda p, b: None, "b": lambda p, b: None})({}, given)
     with pytest.raises(ValueError, match="one objective or more"):
         train.by_task({})
+
+
+def test_a_task_by_a_name_that_is_taken_is_refused():
+    with pytest.raises(ValueError, match=r"tasks are called \['loss', 'step'\]"):
+        train.by_task(dict.fromkeys(("step", "loss", "a"), lambda p, b: None))
+    shows = lambda params, batch: (jnp.ones(2), {"negatives": jnp.ones(())})
+    with pytest.raises(ValueError, match="objective of 'negatives' shows a number of that name"):
+        train.by_task({"negatives": shows})({}, {"negatives": {}})

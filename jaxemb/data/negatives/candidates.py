@@ -65,7 +65,8 @@ def keys(what: str, texts: Iterable[str], count: int) -> UInt64[np.ndarray, " n"
 def hits(found: Any, b: int, size: int) -> tuple[Int64[np.ndarray, "b k"], Float64[np.ndarray, "b k"]]:
     """What a search gave for `b` queries over `size` documents.
 
-    Raises: ValueError for another shape, rows that are not there, and scores that are not finite.
+    Raises: ValueError for another shape, rows that are not there, and scores that are not finite or rise, as distances
+      do: rules with a margin would keep what is nearest.
     """
     rows, scores = np.asarray(found[0]), np.asarray(found[1])
     if rows.ndim != 2 or len(rows) != b or scores.shape != rows.shape or rows.dtype.kind not in "iu":
@@ -78,6 +79,13 @@ def hits(found: Any, b: int, size: int) -> tuple[Int64[np.ndarray, "b k"], Float
         raise ValueError(f"search: wanted rows from 0 to {size - 1}, or -1 for none, got {rows.min()} to {rows.max()}")
     if not np.isfinite(scores[rows >= 0]).all():
         raise ValueError("search: wanted finite scores, got NaN or infinity")
+    lowest = np.minimum.accumulate(np.where(rows >= 0, scores, np.inf), axis=1)
+    if (rising := (rows >= 0) & (scores > lowest)).any():
+        query, place = np.argwhere(rising)[0]
+        raise ValueError(
+            f"search: wanted the best first, larger scores for closer documents, got {scores[query, place]:.4g} after "
+            f"{lowest[query, place]:.4g}; give distances another sign"
+        )
     return rows, scores
 
 

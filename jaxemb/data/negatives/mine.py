@@ -72,12 +72,12 @@ def mine(
       block: pairs at a time.
       what: the name of the progress bar; None shows none.
     Raises: ValueError for numbers out of range, sequences that do not fit, an empty text, a search or teacher that
-      gives something else, a rule that cannot judge a pair (which is named), and when no pair is left.
+      gives something else, a rule that cannot judge a pair (which is named), and when none is left for any pair.
     Source: Xiong et al. 2020, arXiv:2007.00808 (ANCE); Moreira et al. 2024, arXiv:2407.15831 (margins).
     """
     path = Path(path)
     _check_settings(path, negatives, ranks, short, block)
-    _check_sizes(len(pairs), len(documents), {"queries": queries, "answers": answers, "positive": positive})
+    _check_sizes(len(pairs), len(documents), ranks[0], {"queries": queries, "answers": answers, "positive": positive})
     if teacher is not None and positive is not None:
         raise ValueError("mine: wanted a teacher or the search's positive scores, got both")
     look = Looking(pairs, documents, search, queries=queries, judged=answers, positive=positive, ranks=ranks)
@@ -98,8 +98,16 @@ def mine(
                         line = {"query": one.pair.query, "document": one.pair.document, "negatives": texts}
                         out.write(json.dumps(line, ensure_ascii=False) + "\n")
                 advance(len(looked), f"{len(count.scores)} negatives, {count.filled} random")
-        if not count.written:
-            raise ValueError(f"mine: no pair is left of {len(pairs)}; candidates were dropped: {dict(+count.dropped)}")
+        if not count.scores:
+            raise ValueError(
+                f"mine: no negative is left for any of {len(pairs)} pairs; candidates were dropped: "
+                f"{dict(+count.dropped)}"
+            )
+    if count.short and what is not None:
+        progress.say(
+            f"{what}: {count.short} of {len(pairs)} pairs found fewer than {negatives} negatives; "
+            f"{count.filled} were drawn at random"
+        )
     return count.report(len(pairs))
 
 
@@ -115,9 +123,11 @@ def _check_settings(path: Path, negatives: int, ranks: tuple[int, int], short: s
         raise ValueError(f"mine: short must be fill, leave or drop, got {short!r}")
 
 
-def _check_sizes(pairs: int, documents: int, given: dict[str, Any]) -> None:
+def _check_sizes(pairs: int, documents: int, first: int, given: dict[str, Any]) -> None:
     if not pairs or not documents:
         raise ValueError(f"mine: wanted pairs and documents, got {pairs} and {documents}")
+    if first >= documents:
+        raise ValueError(f"mine: wanted ranks that begin among the {documents} documents, got {first}")
     for name, values in given.items():
         if values is not None and len(values) != pairs:
             raise ValueError(f"mine: wanted {name} for each of the {pairs} pairs, got {len(values)}")
