@@ -24,7 +24,11 @@ def unit(vectors: Float[Array, "*n d"]) -> Float[Array, "*n d"]:
     >>> print(unit(jnp.array([[3.0, 4.0], [0.0, 0.0]])))
     [[0.6 0.8]
      [0.  0. ]]
+
+    Raises: ValueError for whole numbers, of which lengths of one are none: here they are codes.
     """
+    if not jnp.issubdtype(vectors.dtype, jnp.floating):
+        raise ValueError(f"unit: wanted vectors of floating-point numbers, got {vectors.dtype}; decode codes first")
     full = vectors.astype(wide(vectors.dtype))
     # Dividing by the largest entry first keeps the square of 1e30 finite and of 1e-30 above zero.
     largest = lax.stop_gradient(jnp.max(jnp.abs(full), axis=-1, keepdims=True))

@@ -16,6 +16,12 @@ def test_dot_and_cosine_by_hand():
     np.testing.assert_allclose(similarity.cosine(QUERY, DOCUMENT), [[0.6, 63 / 65, 0], [0, -12 / 13, 0]], rtol=1e-6)
 
 
+def test_codes_have_no_direction(as_users_call):
+    for codes in (jnp.array([[3, 4]]), np.array([[3, 4]], np.int8)):
+        with pytest.raises(ValueError, match=f"unit: wanted vectors of floating-point numbers, got {codes.dtype}"):
+            similarity.cosine(codes, codes)
+
+
 def test_hamming_counts_bits_and_larger_is_closer():
     query = jnp.array([[0b11110000, 0b1]], jnp.uint8)
     document = jnp.array([[0b11110000, 0b1], [0b11110001, 0b0], [0b00001111, 0b11111110]], jnp.uint8)

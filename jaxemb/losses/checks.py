@@ -28,9 +28,9 @@ def same_size(name: str, query: Array, document: Array) -> None:
 
 
 def above_zero(name: str, **values: float | Array) -> None:
-    """Raise ValueError that names the first value that is a number and not above 0; a learnt array is not looked at."""
+    """Raise ValueError that names the first number that is not above 0, where there is one to look at."""
     for what, value in values.items():
-        if isinstance(value, (int, float)) and not value > 0:
+        if _seen(value) and np.ndim(value) == 0 and not np.asarray(value) > 0:
             raise ValueError(f"{name}: {what} must be above 0, got {value}")
 
 
@@ -50,7 +50,7 @@ def one_a_score(name: str, scores: Array, **arrays: Array) -> None:
 
 def all_values(name: str, what: str, array: Array, wanted: str, holds: Callable[[np.ndarray], Any]) -> None:
     """Raise ValueError that shows the first value that is not as wanted, where there are values to look at."""
-    if isinstance(array, jax.core.Tracer) or not getattr(array, "is_fully_addressable", True):
+    if not _seen(array):
         return
     values = np.asarray(array)
     bad = values[~np.asarray(holds(values), bool)]
@@ -60,10 +60,13 @@ def all_values(name: str, what: str, array: Array, wanted: str, holds: Callable[
 
 def any_true(name: str, message: str, array: Array) -> None:
     """Raise ValueError with the message where no value is True, and there are values to look at."""
-    if isinstance(array, jax.core.Tracer) or not getattr(array, "is_fully_addressable", True):
-        return
-    if not np.asarray(array).any():
+    if _seen(array) and not np.asarray(array).any():
         raise ValueError(f"{name}: {message}")
+
+
+def _seen(value: float | Array) -> bool:
+    """Whether there are values to look at: not inside a function that is traced, nor on another process's devices."""
+    return not isinstance(value, jax.core.Tracer) and getattr(value, "is_fully_addressable", True)
 
 
 def two_rows(name: str, rows: int) -> None:

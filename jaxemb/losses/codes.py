@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from jaxemb.losses.checks import paired, two_rows
 from jaxemb.losses.distances import row_cosine
-from jaxemb.losses.form import declared, form_of, with_form
+from jaxemb.losses.form import declared, form_for, with_form
 from jaxemb.similarity import everywhere, wide
 from jaxemb.types import Loss
 
@@ -65,9 +65,11 @@ def binarize(loss: Loss, sides: Sides = "both") -> Loss:
     """
     if sides not in ("both", "query", "document"):
         raise ValueError(f"binarize: sides are both, query or document, got {sides!r}")
-    form = form_of(loss)._replace(cuts=True)
+    form = form_for("binarize", loss)._replace(cuts=True)
+    if sides != "both":
+        form = form._replace(one_sided="binarize")
 
-    def coded(query: Float[Array, "*l b d"], document: Float[Array, "*l n e"], **kwargs: Any) -> Float[Array, " b"]:
+    def coded(query: Float[Array, "b d"], document: Float[Array, "n e"], **kwargs: Any) -> Float[Array, " b"]:
         if sides != "document":
             query = straight_through_sign(query)
             if kwargs.get("queries") is not None:
@@ -82,7 +84,7 @@ def binarize(loss: Loss, sides: Sides = "both") -> Loss:
 def backward_compatible(loss: Loss) -> Loss:
     """Ask the first numbers of new vectors to be found by old ones: queries are cut to the size of the documents.
 
-    Documents are an older model's vectors or codes, and get no gradient.  With `symmetric` around neither side is old:
+    Documents are an older model's vectors or codes, and get no gradient.  For both ways put it around `symmetric`, or
     give the other way as a loss of its own, new documents to old queries.
 
     Raises: ValueError for old vectors that are longer than the new ones.
@@ -93,9 +95,12 @@ def backward_compatible(loss: Loss) -> Loss:
         new, old = query.shape[1], document.shape[1]
         if new < old:
             raise ValueError(f"backward_compatible: old vectors of {old} dimensions are longer than new ones of {new}")
+        if kwargs.get("queries") is not None:
+            kwargs["queries"] = kwargs["queries"][:, :old]
         return loss(query[:, :old], jax.lax.stop_gradient(document), **kwargs)
 
-    return with_form(cut, form_of(loss)._replace(cuts=True))
+    form = form_for("backward_compatible", loss)
+    return with_form(cut, form._replace(cuts=True, one_sided="backward_compatible"))
 
 
 @declared("pairs")

@@ -14,7 +14,7 @@ from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Shaped
 
-from jaxemb.losses.form import Form, form_of, queries_of, roles, with_form
+from jaxemb.losses.form import Form, form_for, form_of, queries_of, roles, with_form
 from jaxemb.types import Loss
 
 Similarity = Callable[[Array, Array], Array]
@@ -50,12 +50,13 @@ def ring(loss: Loss, axis: str) -> Loss:
     Documents are passed from device to device, in the gradient too, each with its own gradient: a device holds those of
     one device, and its own rows of scores `[b, n of all]`; `tiled` within makes those small.  Keyword arrays are as for
     `across_devices`.
-    Raises: ValueError for a loss that has the documents of all devices already, or that reads a batch at once.
+    Raises: ValueError for a loss that has the documents of all devices already, or that reads a batch at once; and,
+      when it is called, for a `similarity` that is learnt itself, whose gradient does not go around.
     """
     form = _spread(loss, "ring")
     if form.reads == "pairs":
         return loss
-    if not form.compares:
+    if form.reads == "batch" or not form.compares:
         raise ValueError(
             f"ring: {_name(loss)} takes no `similarity` to score documents that pass by; use across_devices"
         )
@@ -70,7 +71,13 @@ def ring(loss: Loss, axis: str) -> Loss:
         given = _all_columns(form, kwargs, axis, query.shape[0], document.shape[0])
         if form.reads == "everyone":
             given["queries"] = queries_of(kwargs, query)
-        return loss(query, document, similarity=partial(_passing, similarity or form.similarity, axis), **given)
+        compared = similarity or form.similarity
+        if jax.closure_convert(compared, query, document)[1]:
+            raise ValueError(
+                "ring: the similarity is made of arrays that are learnt, or traced, which do not go around; "
+                "use across_devices, or change the vectors before they are compared"
+            )
+        return loss(query, document, similarity=partial(_passing, compared, axis), **given)
 
     return with_form(passed, form._replace(spread=True, compares=False))
 
@@ -87,8 +94,11 @@ def on_mesh(
       loss: any; documents beyond one a query come in blocks of one a query.
       axis: of the mesh, over which rows are shared.
       spread: `across_devices` or `ring`.
-    Raises: ValueError for queries that do not divide among the devices, or documents that are not as many for each.
+    Raises: ValueError for an axis that the mesh has not, queries that do not divide among the devices, or documents
+      that are not as many for each.
     """
+    if axis not in mesh.shape:
+        raise ValueError(f"on_mesh: wanted an axis of the mesh, {', '.join(mesh.axis_names)}, got {axis!r}")
     local, form, devices = spread(loss, axis), form_of(loss), mesh.shape[axis]
     rows, blocks = PartitionSpec(axis), PartitionSpec(None, axis)
 
@@ -133,7 +143,7 @@ def _by_device(matrix: Shaped[Array, "b n"], b: int, devices: int) -> Shaped[Arr
 
 
 def _spread(loss: Loss, name: str) -> Form:
-    form = form_of(loss)
+    form = form_for(name, loss)
     if form.spread:
         raise ValueError(f"{name}: the loss has the documents of all devices already; spread it once")
     return form

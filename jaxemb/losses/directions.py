@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from jaxemb.losses.checks import above_zero, paired
 from jaxemb.losses.contrastive import diagonal, masked, own
-from jaxemb.losses.form import declared, form_of, with_form
+from jaxemb.losses.form import declared, form_for, form_of, with_form
 from jaxemb.similarity import cosine
 from jaxemb.types import Loss
 
@@ -21,11 +21,17 @@ def swapped(loss: Loss) -> Loss:
     """The loss of finding the query of every document: its negatives are the other queries.
 
     Hard negatives, documents beyond the queries, are left out.  Keyword arrays with a column or a row a document are
-    turned where every query has one document; else they are refused.
+    turned where every query has one document, and those of a guide change places; else they are refused.
+    Raises: ValueError for a loss that reads both ways already, or one of which a side alone was changed.
     """
-    form = form_of(loss)
+    form = form_for("swapped", loss)
     if form.reads == "everyone":
         raise ValueError("swapped: this loss reads both ways already")
+    if name := form.one_sided:
+        raise ValueError(
+            f"swapped: {name} changes one side alone, which would be the other on the way back; "
+            f"put it around: {name}(symmetric(loss), ...)"
+        )
 
     def back(
         query: Float[Array, "b d"],
@@ -42,12 +48,15 @@ def swapped(loss: Loss) -> Loss:
                 f"swapped: {', '.join(sorted(given))} can be turned where every query has one document, "
                 f"got {n} documents of {asked.shape[0]} queries"
             )
-        if (matrices := given & form.matrices) and b != n:
+        matrices, partners = given & form.matrices, [pair for pair in form.partners if {*pair} <= kwargs.keys()]
+        if (whole := sorted(matrices.union(*partners))) and b != n:
             raise ValueError(
-                f"swapped: {', '.join(sorted(matrices))} cannot be turned from {b} of {n} rows; "
+                f"swapped: {', '.join(whole)} cannot be turned from {b} of {n} rows; "
                 "give keys of documents instead (mask_duplicates)"
             )
         turned = {name: kwargs[name].T for name in matrices}
+        for ours, theirs in partners:
+            turned |= {ours: kwargs[theirs], theirs: kwargs[ours]}
         return loss(document[:b], asked, **{**kwargs, **turned})
 
     return with_form(back, form._replace(reads="batch" if form.reads == "batch" else "everyone"))

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from jaxemb.losses.checks import above_zero, all_values, paired
 from jaxemb.losses.distances import cosine_distance, row_cosine
-from jaxemb.losses.form import declared, form_of, with_form
+from jaxemb.losses.form import declared, form_for, with_form
 from jaxemb.losses.lists import own_lists
 from jaxemb.losses.ordering import out_of_order
 from jaxemb.similarity import cosine, everywhere, wide
@@ -133,7 +133,7 @@ def projected(loss: Loss, projection: Float[Array, "d e"], bias: Float[Array, " 
         )
         return moved if bias is None else moved + bias.astype(moved.dtype)[None, :]
 
-    return with_form(taken, form_of(loss)._replace(cuts=True))
+    return with_form(taken, form_for("projected", loss)._replace(cuts=True, one_sided="projected"))
 
 
 @declared("everyone", compares=True)

@@ -9,7 +9,7 @@ from jaxtyping import Array
 from jaxemb.similarity import cosine
 from jaxemb.types import Loss
 
-Reads = Literal["documents", "pairs", "everyone", "batch"]
+Reads = Literal["documents", "pairs", "everyone", "batch", "layers"]
 Role = Literal["row", "matrix", "document", "value"]
 
 
@@ -21,13 +21,16 @@ class Form(NamedTuple):
       - `pairs`: document `i` alone;
       - `everyone`: all documents and all queries; the latter are the keyword `queries`, a row's own at its place, by
         default the queries whose losses are asked for;
-      - `batch`: all rows at once, so that no row has a loss of its own.
+      - `batch`: all rows at once, so that no row has a loss of its own;
+      - `layers`: vectors of several layers, `[l, b, d]`, which no function of losses cuts, gathers or turns.
     matrices: keyword arrays `[b, n]`, a row a query and a column a document.
     documents: keyword arrays `[n, ...]`, a row a document.  All other arrays have a row a query.
     compares: whether it takes `similarity`, a function from queries and documents to scores `[b, n]`.
     cuts: whether what `similarity` gets are parts of the vectors, or made from them.
     spread: whether its documents are those of all devices, of which only this one's are given.
     values: keyword arrays that are the same for every row, as weights of classes.
+    partners: a keyword array of queries and one of documents that change places on the way back.
+    one_sided: what changes one side of the loss alone, so that there is no way back; empty where nothing does.
     similarity: what it compares by where nothing is passed: the cosine, or what a `functools.partial` of it has bound.
     """
 
@@ -38,6 +41,8 @@ class Form(NamedTuple):
     cuts: bool = False
     spread: bool = False
     values: frozenset[str] = frozenset()
+    partners: tuple[tuple[str, str], ...] = ()
+    one_sided: str = ""
     similarity: Callable[[Array, Array], Array] = cosine
 
 
@@ -64,13 +69,32 @@ def with_form(loss: _Function, form: Form) -> _Function:
 
 
 def form_of(loss: Loss) -> Form:
-    """What a loss reads: what it, or what it is a `functools.partial` of, was declared to, else all documents."""
+    """What a loss reads: what it, or what it is a `functools.partial` of, was declared to, else all documents.
+
+    Raises: ValueError that names an array with a row a query or document which a `functools.partial` has bound.
+    """
     bound: dict[str, Any] = {}
     while not hasattr(loss, "form") and hasattr(loss, "func"):
         bound = {**getattr(loss, "keywords", {}), **bound}
         loss = loss.func
     form = getattr(loss, "form", Form())
+    if rows := [name for name, value in bound.items() if _has_rows(form, name, value)]:
+        raise ValueError(
+            f"{', '.join(rows)}: bound by functools.partial, where it stays whole when the batch is cut, gathered or "
+            "turned; pass it in the call, or declare it among `values` if it is the same for every row"
+        )
     return form._replace(similarity=bound["similarity"]) if "similarity" in bound else form
+
+
+def form_for(name: str, loss: Loss) -> Form:
+    """What a loss reads that a function of losses, of this name, is given.
+
+    Raises: ValueError for a loss of several layers, and as `form_of`.
+    """
+    form = form_of(loss)
+    if form.reads == "layers":
+        raise ValueError(f"{name}: this loss takes vectors of several layers; `layers` comes last, around all else")
+    return form
 
 
 def roles(form: Form, kwargs: Mapping[str, Any], b: int, n: int, *, devices: int | None = 1) -> dict[str, Role]:
@@ -84,7 +108,7 @@ def roles(form: Form, kwargs: Mapping[str, Any], b: int, n: int, *, devices: int
 
 
 def _role(form: Form, name: str, value: Any, b: int, n: int, devices: int | None) -> Role:
-    if name in form.values or not hasattr(value, "shape") or callable(value) or value.ndim == 0:
+    if not _has_rows(form, name, value):
         return "value"
     shape = jnp.shape(value)
     if name in form.documents:
@@ -102,6 +126,10 @@ def _role(form: Form, name: str, value: Any, b: int, n: int, devices: int | None
             raise ValueError(f"{name} has {shape[1]} columns, wanted one a document, {there}")
         return "matrix"
     return "row"
+
+
+def _has_rows(form: Form, name: str, value: Any) -> bool:
+    return name not in form.values and hasattr(value, "shape") and not callable(value) and value.ndim > 0
 
 
 def queries_of(kwargs: Mapping[str, Any], query: Array) -> Array:

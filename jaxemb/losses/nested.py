@@ -6,8 +6,11 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxemb.losses.form import form_of, with_form
+from jaxemb.losses.checks import same_size
+from jaxemb.losses.form import Form, form_for, with_form
 from jaxemb.types import Loss
+
+LAYERED = Form("layers")
 
 
 def matryoshka(loss: Loss, sizes: Sequence[int], weights: Sequence[float] | None = None) -> Loss:
@@ -17,7 +20,8 @@ def matryoshka(loss: Loss, sizes: Sequence[int], weights: Sequence[float] | None
       loss: any loss of two sets of vectors.
       sizes: prefixes, in dimensions, distinct; include the whole vector if it must serve, too.
       weights: of each prefix, above 0; by default equal.  The result is the weighted mean.
-    Raises: ValueError for sizes or weights that make no sense here, or when a prefix is longer than the vectors.
+    Raises: ValueError for sizes or weights that make no sense here, or, when it is called, for a prefix that is longer
+      than the vectors, or vectors of two sizes.
     Source: Kusupati et al. 2022, arXiv:2205.13147, eq. 1.
     """
     if not sizes or len(set(sizes)) != len(sizes) or min(sizes) < 1:
@@ -25,11 +29,12 @@ def matryoshka(loss: Loss, sizes: Sequence[int], weights: Sequence[float] | None
     shares = _shares("matryoshka", "sizes", len(sizes), weights)
 
     def nested(query: Float[Array, "b d"], document: Float[Array, "n e"], **kwargs: Any) -> Float[Array, " b"]:
+        same_size("matryoshka", query, document)
         if query.shape[1] < max(sizes):
             raise ValueError(f"matryoshka: a prefix of {max(sizes)} in vectors of {query.shape[1]} dimensions")
         return _mean([loss(query[:, :d], document[:, :d], **_cut(kwargs, d)) for d in sizes], shares)
 
-    return with_form(nested, form_of(loss)._replace(cuts=True))
+    return with_form(nested, form_for("matryoshka", loss)._replace(cuts=True))
 
 
 def layers(loss: Loss, count: int, weights: Sequence[float] | None = None) -> Loss:
@@ -45,13 +50,14 @@ def layers(loss: Loss, count: int, weights: Sequence[float] | None = None) -> Lo
     """
     if count < 1:
         raise ValueError(f"layers: wanted one layer or more, got {count}")
+    form_for("layers", loss)
     shares = _shares("layers", "layers", count, weights)
 
     def layered(query: Float[Array, "l b d"], document: Float[Array, "l n e"], **kwargs: Any) -> Float[Array, " b"]:
         _check_layers("layers", count, query, document)
         return _mean([loss(query[i], document[i], **kwargs) for i in range(count)], shares)
 
-    return layered
+    return with_form(layered, LAYERED)
 
 
 def layer_sizes(loss: Loss, pairs: Sequence[tuple[int, int]], weights: Sequence[float] | None = None) -> Loss:
@@ -67,6 +73,7 @@ def layer_sizes(loss: Loss, pairs: Sequence[tuple[int, int]], weights: Sequence[
     """
     if not pairs or len(set(pairs)) != len(pairs) or min(size for _, size in pairs) < 1:
         raise ValueError(f"layer_sizes: pairs must be distinct and have sizes of 1 or more, got {list(pairs)}")
+    form_for("layer_sizes", loss)
     shares = _shares("layer_sizes", "pairs", len(pairs), weights)
 
     def cornered(query: Float[Array, "l b d"], document: Float[Array, "l n e"], **kwargs: Any) -> Float[Array, " b"]:
@@ -77,7 +84,7 @@ def layer_sizes(loss: Loss, pairs: Sequence[tuple[int, int]], weights: Sequence[
                 raise ValueError(f"layer_sizes: layer {layer} at {wanted} of {count} layers of {size} dimensions")
         return _mean([loss(query[layer, :, :d], document[layer, :, :d], **kwargs) for layer, d in pairs], shares)
 
-    return cornered
+    return with_form(cornered, LAYERED)
 
 
 def _shares(name: str, what: str, count: int, weights: Sequence[float] | None) -> list[float]:

@@ -208,9 +208,10 @@ def hard_info_nce(
             f"hard_info_nce: wanted the {hardest} hardest negatives, 1 or more, of {scores.shape[1] - 1} documents "
             "beside the own one"
         )
-    closest, _ = lax.top_k(jnp.where(negative, scores, -jnp.inf), hardest)
-    logits = jnp.concatenate([positive[:, None], closest], axis=1) / temperature
-    return jax.nn.logsumexp(logits, axis=1) - positive / temperature
+    # Divided before it is masked: an infinity divided by a temperature has no gradient.
+    logits, positive = scores / temperature, positive / temperature
+    closest, _ = lax.top_k(jnp.where(negative, logits, -jnp.inf), hardest)
+    return jax.nn.logsumexp(jnp.concatenate([positive[:, None], closest], axis=1), axis=1) - positive
 
 
 @declared("pairs")

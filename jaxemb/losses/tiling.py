@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxemb.losses.form import form_of, queries_of, roles, turned, with_form
+from jaxemb.losses.form import form_for, queries_of, roles, turned, with_form
 from jaxemb.similarity import beside, cosine, dot, everywhere, unit
 from jaxemb.types import Loss
 
@@ -31,7 +31,7 @@ def tiled(loss: Loss, rows: int | None = None) -> Loss:
       rows: queries at a time, by default as many as have `SCORES` scores; what is left over is one smaller tile.
     Raises: ValueError for a loss that reads the batch at once, or fewer rows than one.
     """
-    form = form_of(loss)
+    form = form_for("tiled", loss)
     if form.reads == "batch":
         raise ValueError(
             "tiled: this loss has no rows of its own, it reads the batch at once; it cannot be cut by rows"

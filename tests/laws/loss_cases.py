@@ -207,6 +207,23 @@ OTHERS = [
     ),
 ]
 LOSSES = PLAIN + MADE + OTHERS
+WHOLE = frozenset(
+    {
+        "batch_all",
+        "batch_semi_hard",
+        "cosent",
+        "angle",
+        "online_contrastive",
+        "bit_balance",
+        "bit_decorrelation",
+        "uniformity",
+        "barlow_twins",
+        "variance",
+        "covariance",
+        "global_orthogonal",
+    }
+)
+"""Those of a whole batch, without rows of their own."""
 FEW = (
     "info_nce, masked",
     "joint_info_nce",

@@ -33,6 +33,21 @@ def test_info_nce_ignores_false_negatives_but_never_the_own_document():
     np.testing.assert_allclose(got, [0.0, log(1 + exp(-0.6))], rtol=1e-6, atol=1e-6)
 
 
+def test_info_nce_margin_lowers_the_own_score():
+    got = losses.info_nce(QUERY, DOCUMENT, temperature=0.5, margin=0.3)
+    np.testing.assert_allclose(got, [log(1 + exp((0.8 - 0.7) / 0.5)), log(1 + exp((0.0 - 0.3) / 0.5))], rtol=1e-6)
+
+
+def test_info_nce_targets_are_shares_of_the_answer():
+    share = jnp.array([[0.75, 0.25], [0.0, 1.0]])
+    got = losses.info_nce(QUERY, DOCUMENT, temperature=1.0, targets=share)
+    wanted = [log(exp(1.0) + exp(0.8)) - 0.75 * 1.0 - 0.25 * 0.8, log(1 + exp(0.0 - 0.6))]
+    np.testing.assert_allclose(got, wanted, rtol=1e-6)
+    # What is ignored is no negative, unless it answers in part.
+    got = losses.info_nce(QUERY, DOCUMENT, temperature=1.0, targets=share, ignore=jnp.ones((2, 2), bool))
+    np.testing.assert_allclose(got, [wanted[0], 0.0], rtol=1e-6, atol=1e-6)
+
+
 def test_a_constant_encoder_scores_log_n():
     same = jnp.ones((5, 3))
     np.testing.assert_allclose(losses.info_nce(same, same), [log(5)] * 5, rtol=1e-6)
@@ -87,6 +102,12 @@ def test_matryoshka_is_the_weighted_mean_of_its_prefixes():
             r"ignore must be \(2, 2\), got \(2, 1\)",
         ),
         (lambda: losses.info_nce(QUERY, DOCUMENT, temperature=0.0), "temperature must be above 0, got 0.0"),
+        (lambda: losses.info_nce(QUERY, DOCUMENT, temperature=np.float32(0)), "temperature must be above 0, got 0.0"),
+        (
+            lambda: losses.info_nce(QUERY, DOCUMENT, temperature=jnp.float32(-1)),
+            "temperature must be above 0, got -1.0",
+        ),
+        (lambda: losses.info_nce(QUERY, DOCUMENT, temperature=jnp.array(jnp.nan)), "must be above 0, got nan"),
         (
             lambda: losses.score_distillation(QUERY, DOCUMENT, teacher=jnp.ones((2, 3))),
             r"must be \(2, 2\), got \(2, 3\)",

@@ -83,6 +83,14 @@ def test_hard_info_nce_is_info_nce_of_the_closest_alone():
     np.testing.assert_allclose(every, losses.info_nce(QUERY, DOCUMENT, temperature=0.5), rtol=1e-6)
 
 
+def test_a_learnt_temperature_has_a_gradient_where_few_negatives_are_left():
+    """Of two hardest ones `ignore` leaves one: by hand the slope of log(1 + exp(x / t)), x = -0.2 and -0.8."""
+    ignore = jnp.array([[False, False, True, True], [True, False, False, True]])
+    slope = jax.grad(lambda t: losses.hard_info_nce(QUERY, DOCUMENT, hardest=2, temperature=t, ignore=ignore).sum())
+    wanted = sum(-x / 0.5**2 / (1 + exp(-x / 0.5)) for x in (-0.2, -0.8))
+    np.testing.assert_allclose(slope(0.5), wanted, rtol=1e-5)
+
+
 def test_triplet_reads_each_query_s_own_negatives():
     first, second = DOCUMENT[2:], DOCUMENT[:2][::-1]
     document = jnp.concatenate([DOCUMENT[:2], first, second])

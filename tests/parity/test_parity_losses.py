@@ -30,7 +30,6 @@
 1. Among documents theirs leaves out a query's own hard negatives, ours only its own document.
 2. Their weight of hard negatives has no counterpart here; `hard_info_nce` and `mask_above_own` choose them.
 3. Theirs also masks negatives among queries and among documents; `mask_by_guide` refuses a loss with several kinds.
-   A relative margin is a part of the absolute value there, of the value here: alike for cosines above 0.
 4. Only where every anchor has a negative: one that has none costs nothing here, and there the margin or more.
 5. Theirs also takes columns of negatives, with labels of one minus a pair's.
 6. Theirs run a model's layers, draw some of them at random and add a divergence of features between layers; ours take
@@ -149,7 +148,7 @@ def test_mask_by_guide_is_gist_from_queries_to_documents(margin, rule, monkeypat
         "sentence_transformers.sentence_transformer.losses.gist_embed.embed_columns",
         lambda model, features: list(model.columns),
     )
-    guide = [drawn(8, seed) + 1 for seed in (5, 6, 7)]  # cosines above 0
+    guide = [drawn(8, seed) for seed in (5, 6, 7)]
 
     def reference(*columns):
         made = theirs.GISTEmbedLoss(
