@@ -1,17 +1,19 @@
 """Text on its way to an encoder: tasks to measure on, pairs to train on, and the stream of batches between."""
 
-from jaxemb.data import negatives, preprocessing, python_code, word_similarity
+from jaxemb.data import apt, debian, judged, negatives, preprocessing, python_code, word_similarity, wordnet
 from jaxemb.data.beir import read_beir
 from jaxemb.data.characters import byte_tokenizer, character_tokenizer
 from jaxemb.data.images import pixels
 from jaxemb.data.mixture import Mixture, mixture, tempered
 from jaxemb.data.near_duplicates import first_copies
-from jaxemb.data.pairs import Pair, Pairs, document_keys, read_pairs
+from jaxemb.data.pairs import Pair, Pairs, document_keys, documents_of, read_pairs
 from jaxemb.data.preprocessing import Preprocessing
 from jaxemb.data.streams import Stream, stream
 from jaxemb.data.task import Task, cap
 from jaxemb.data.texts import Documents, read_texts, stream_texts
+from jaxemb.data.together import together
 from jaxemb.data.tokenize import Tokenizer, grouped
+from jaxemb.data.words import word_tokenizer
 
 __all__ = [
     "Documents",
@@ -22,12 +24,16 @@ __all__ = [
     "Stream",
     "Task",
     "Tokenizer",
+    "apt",
     "byte_tokenizer",
     "cap",
     "character_tokenizer",
+    "debian",
     "document_keys",
+    "documents_of",
     "first_copies",
     "grouped",
+    "judged",
     "mixture",
     "negatives",
     "pixels",
@@ -39,5 +45,8 @@ __all__ = [
     "stream",
     "stream_texts",
     "tempered",
+    "together",
     "word_similarity",
+    "word_tokenizer",
+    "wordnet",
 ]

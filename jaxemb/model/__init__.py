@@ -4,6 +4,7 @@ The folder is the exchange format: what is written here the sentence-transformer
 what it writes, in either generation of its files, is read here.
 """
 
+from jaxemb.model.concepts import Concepts, Reason, contributions, explain, load_concepts, save_concepts, used_concepts
 from jaxemb.model.corpus import corpus_shapes, encode_corpus
 from jaxemb.model.corpus_folder import Corpus, open_corpus
 from jaxemb.model.cross import CrossModel, CrossSpec, Ranking, logits, make_cross, rank, score
@@ -39,12 +40,14 @@ from jaxemb.model.spec import (
     shortened,
 )
 from jaxemb.model.warm import cache_folder, cached, warm_up
+from jaxemb.model.words import word_table, word_vectors
 
 __all__ = [
     "IMAGES",
     "ROWS",
     "TOKENS",
     "Batch",
+    "Concepts",
     "Corpus",
     "CrossModel",
     "CrossSpec",
@@ -59,6 +62,7 @@ __all__ = [
     "MtebEncoder",
     "Plan",
     "Ranking",
+    "Reason",
     "Spec",
     "TextImage",
     "TokenVectors",
@@ -67,18 +71,21 @@ __all__ = [
     "cache_folder",
     "cached",
     "combined",
+    "contributions",
     "corpus_shapes",
     "demo_folder",
     "encode",
     "encode_corpus",
     "encode_images",
     "encode_late",
+    "explain",
     "fill",
     "fingerprint",
     "fixed",
     "images_in_precision",
     "in_precision",
     "load",
+    "load_concepts",
     "load_cross",
     "load_gguf",
     "load_images",
@@ -99,6 +106,7 @@ __all__ = [
     "rank",
     "reader",
     "save",
+    "save_concepts",
     "save_cross",
     "save_images",
     "save_late",
@@ -108,5 +116,8 @@ __all__ = [
     "searchable",
     "shortened",
     "stacked",
+    "used_concepts",
     "warm_up",
+    "word_table",
+    "word_vectors",
 ]
