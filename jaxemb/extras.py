@@ -14,6 +14,7 @@ EXTRA = {
     "matplotlib": "bench",
     "jinja2": "bench",
     "scipy": "bench",
+    "sklearn": "evaluate",
     "PIL": "images",
     "tensorboardX": "train",
     "gguf": "formats",

@@ -1,6 +1,17 @@
 """Text on its way to an encoder: tasks to measure on, pairs to train on, and the stream of batches between."""
 
-from jaxemb.data import apt, debian, judged, negatives, preprocessing, python_code, word_similarity, wordnet
+from jaxemb.data import (
+    analogies,
+    apt,
+    debian,
+    judged,
+    negatives,
+    preprocessing,
+    python_code,
+    sentence_similarity,
+    word_similarity,
+    wordnet,
+)
 from jaxemb.data.beir import read_beir
 from jaxemb.data.characters import byte_tokenizer, character_tokenizer
 from jaxemb.data.images import pixels
@@ -24,6 +35,7 @@ __all__ = [
     "Stream",
     "Task",
     "Tokenizer",
+    "analogies",
     "apt",
     "byte_tokenizer",
     "cap",
@@ -42,6 +54,7 @@ __all__ = [
     "read_beir",
     "read_pairs",
     "read_texts",
+    "sentence_similarity",
     "stream",
     "stream_texts",
     "tempered",

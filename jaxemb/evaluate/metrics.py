@@ -149,6 +149,34 @@ def recall(ranking: Ranking, *, k: int) -> float:
     return float(found.sum()) / relevant if relevant else 0.0
 
 
+def average_precision(ranking: Ranking, *, k: int) -> float:
+    """Expected mean of the precision at each relevant document (grade >= 1), 0 for those beyond rank `k`.
+
+    Of `m` documents that tie behind `s` better ones, `r` are relevant; with `a` relevant ones ahead of them, the
+    `j`-th place of the group adds
+
+        r / m * (a + 1 + (j - 1) (r - 1) / (m - 1)) / (s + j)
+
+    >>> tied = Ranking(np.array([0.5, 0.5]), np.array([0, 1]), np.array([1]), np.array([0, 1]))
+    >>> average_precision(tied, k=10)
+    0.75
+
+    Returns: in [0, 1]; its mean over queries is MAP; 0 for a query for which nothing is relevant, as in trec_eval.
+    Raises: ValueError when a score is NaN, or `k` is below 1.
+    Source: McSherry & Najork 2008.
+    """
+    groups, relevant = _groups(ranking, k), int((ranking.judged >= 1).sum())
+    if ranking.scores.size == 0 or relevant == 0:
+        return 0.0
+    inside = np.add.reduceat((ranking.grades >= 1)[groups.order].astype(np.float64), groups.starts)
+    ahead = np.cumsum(inside) - inside
+    sizes, answers, before = (np.repeat(one, groups.sizes) for one in (groups.sizes, inside, ahead))
+    rank = np.arange(1, sizes.size + 1)
+    others = (rank - 1 - np.repeat(groups.starts, groups.sizes)) / np.maximum(sizes - 1, 1)
+    adds = answers / sizes * (before + 1 + others * (answers - 1)) / rank
+    return float(adds[:k].sum()) / relevant
+
+
 def tied(ranking: Ranking, *, k: int) -> float:
     """1 where `ndcg` at `k` hangs on the order of ties, else 0; its mean over queries is the tie rate.
 

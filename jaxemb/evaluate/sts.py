@@ -1,13 +1,11 @@
 """Semantic textual similarity: do pairs that people call alike have similar vectors?"""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Num
 
-Pairwise = Callable[[Float[np.ndarray, "n d"], Float[np.ndarray, "n d"]], Float[np.ndarray, " n"]]
-"""Rows of two matrices to one similarity a pair of rows; larger is closer."""
+from jaxemb.evaluate.pairwise import Pairwise, cosines
 
 
 class Correlation(NamedTuple):
@@ -19,17 +17,6 @@ class Correlation(NamedTuple):
 
     pearson: float
     spearman: float
-
-
-def cosines(first: Float[np.ndarray, "n d"], second: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
-    """Cosine of each row with the row beside it, in float64; 0 where one of them is zero.
-
-    >>> print(cosines(np.array([[3.0, 4.0], [0.0, 0.0]]), np.array([[0.0, 2.0], [1.0, 1.0]])))
-    [0.8 0. ]
-    """
-    first, second = (side.astype(np.float64) for side in (first, second))
-    lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
-    return (first * second).sum(axis=1) / np.where(lengths > 0, lengths, 1.0)
 
 
 def ranks_averaged(values: Num[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:

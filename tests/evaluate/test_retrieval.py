@@ -1,7 +1,9 @@
+from functools import partial
+
 import numpy as np
 import pytest
 
-from jaxemb import evaluate
+from jaxemb import data, evaluate
 
 
 class Toy:
@@ -65,3 +67,18 @@ def test_a_task_without_judgements_is_refused():
     task.judgements = {"q1": {}}
     with pytest.raises(ValueError, match="not one of its 4 queries has a judgement"):
         evaluate.retrieval(task, {})
+
+
+def test_grades_of_a_beir_folder_weigh(tmp_path):
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "corpus.jsonl").write_text("".join(f'{{"_id": "d{i}", "text": "text {i}"}}\n' for i in range(4)))
+    (tmp_path / "queries.jsonl").write_text('{"_id": "q", "text": "which?"}\n')
+    (tmp_path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq\td0\t1\nq\td1\t3\nq\td2\t0\n")
+    task = data.read_beir(tmp_path)
+    good, bad = ({"q": dict.fromkeys(["d3"], 0.1) | scores} for scores in ({"d1": 3, "d0": 2}, {"d0": 3, "d1": 2}))
+    discount = 1 / np.log2(3)
+    metrics = {**evaluate.METRICS, "exponential": partial(evaluate.ndcg, k=10, gain=evaluate.exponential)}
+    values = [evaluate.retrieval(task, run, metrics).values for run in (good, bad)]
+    assert [one["ndcg@10"][0] for one in values] == pytest.approx([1.0, (1 + 3 * discount) / (3 + discount)])
+    assert values[1]["exponential"][0] == pytest.approx((1 + 7 * discount) / (7 + discount))
+    assert values[0]["recall@10"] == values[1]["mrr@10"] == [1.0]
