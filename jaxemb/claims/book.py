@@ -4,7 +4,7 @@ import importlib
 
 from jaxemb.claims.claim import Claim
 
-CLAIMS: tuple[str, ...] = ()
+CLAIMS: tuple[str, ...] = ("distilled_sentence_embedding", "matryoshka_2d")
 """The names of all claims: modules of this folder that have a `CLAIM`, and recipes of the same name."""
 
 

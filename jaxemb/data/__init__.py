@@ -14,11 +14,14 @@ from jaxemb.data import (
 )
 from jaxemb.data.beir import read_beir
 from jaxemb.data.characters import byte_tokenizer, character_tokenizer
+from jaxemb.data.definitions import Definitions, dictionary, of_synsets, single_words, telling, word_ids
+from jaxemb.data.filtering import above_quantile, check_negatives
 from jaxemb.data.images import pixels
 from jaxemb.data.mixture import Mixture, mixture, tempered
 from jaxemb.data.near_duplicates import first_copies
 from jaxemb.data.pairs import Pair, Pairs, document_keys, documents_of, read_pairs
 from jaxemb.data.preprocessing import Preprocessing
+from jaxemb.data.prompted import prompted
 from jaxemb.data.streams import Stream, stream
 from jaxemb.data.task import Task, cap
 from jaxemb.data.texts import Documents, read_texts, stream_texts
@@ -27,6 +30,7 @@ from jaxemb.data.tokenize import Tokenizer, grouped
 from jaxemb.data.words import word_tokenizer
 
 __all__ = [
+    "Definitions",
     "Documents",
     "Mixture",
     "Pair",
@@ -35,12 +39,15 @@ __all__ = [
     "Stream",
     "Task",
     "Tokenizer",
+    "above_quantile",
     "analogies",
     "apt",
     "byte_tokenizer",
     "cap",
     "character_tokenizer",
+    "check_negatives",
     "debian",
+    "dictionary",
     "document_keys",
     "documents_of",
     "first_copies",
@@ -48,17 +55,22 @@ __all__ = [
     "judged",
     "mixture",
     "negatives",
+    "of_synsets",
     "pixels",
     "preprocessing",
+    "prompted",
     "python_code",
     "read_beir",
     "read_pairs",
     "read_texts",
     "sentence_similarity",
+    "single_words",
     "stream",
     "stream_texts",
+    "telling",
     "tempered",
     "together",
+    "word_ids",
     "word_similarity",
     "word_tokenizer",
     "wordnet",

@@ -44,13 +44,18 @@ def layered(
         x = embeddings.apply(params["embeddings"], "__call__", tokens)
         return params["blocks"], x, jnp.asarray(tokens.mask), *shared(params, tokens)
 
+    def own(params: Params, tokens: Tokens) -> Any:
+        # `first_layers` may have left fewer blocks than the config has.
+        depth = jax.tree.leaves(params["blocks"])[0].shape[0]
+        return jax.tree.map(lambda leaf: leaf[:depth], each(params, tokens))
+
     def apply(params: Params, tokens: Tokens) -> Float[Array, "b t d"]:
-        x = blocks.last(*inputs(params, tokens), each=each(params, tokens))
+        x = blocks.last(*inputs(params, tokens), each=own(params, tokens))
         x = x if final is None else final.apply(params["final"], "__call__", x)
         return x.reshape(*tokens.ids.shape, -1)
 
     def hidden(params: Params, tokens: Tokens) -> Float[Array, "l b t d"]:
-        states = blocks.every(*inputs(params, tokens), each=each(params, tokens))
+        states = blocks.every(*inputs(params, tokens), each=own(params, tokens))
         if final is not None:
             states = jnp.concatenate([states[:-1], final.apply(params["final"], "__call__", states[-1])[None]])
         return states.reshape(-1, *tokens.ids.shape, states.shape[-1])

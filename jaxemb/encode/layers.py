@@ -137,7 +137,7 @@ def attention(
     value: Float[Array, "b g s e"],
     mask: Int[Array, "b s"],
     *,
-    allowed: Bool[Array, "t s"] | None = None,
+    allowed: Bool[Array, "t s"] | Bool[Array, "b t s"] | None = None,
     bias: Float[Array, "h t s"] | None = None,
     scale: float | None = None,
 ) -> Float[Array, "b h t e"]:
@@ -148,7 +148,7 @@ def attention(
     Args:
       key, value: where there are fewer heads than queries have, `h / g` query heads in a row share one (grouped
         queries; Ainslie et al. 2023, arXiv:2305.13245).
-      allowed: which places may see which, whatever the text, as `causal` has it.
+      allowed: which places may see which; `[t, s]` whatever the text, as `causal` has it.
       bias: added to the scores of every text, as relative positions are.
       scale: of the scores; by default `1 / sqrt(d)`.
     Source: Vaswani et al. 2017, arXiv:1706.03762, eq. 1.
@@ -162,7 +162,7 @@ def attention(
         scores = scores + bias[None].astype(full)
     kept = mask[:, None, None, :] > 0
     if allowed is not None:
-        kept = kept & allowed[None, None]
+        kept = kept & (allowed[None, None] if allowed.ndim == 2 else allowed[:, None])
     # Added, which is quicker than choosing; not -inf, for a row that sees nothing must stay finite.
     scores = scores + jnp.where(kept, jnp.zeros((), full), jnp.asarray(jnp.finfo(full).min / 2, full))
     # Divided by their sum after the product, which is smaller than the weights are.

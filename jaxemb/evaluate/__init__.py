@@ -17,6 +17,7 @@ from jaxemb.evaluate.bootstrap import Interval, interval, intervals, paired_diff
 from jaxemb.evaluate.classification import Classification, Probe, classification, logistic
 from jaxemb.evaluate.clustering import Clustering, clustering, minibatch_kmeans, v_measure
 from jaxemb.evaluate.fidelity import Neighbours, fidelity, neighbours
+from jaxemb.evaluate.isotropy import Isotropy, isotropy
 from jaxemb.evaluate.likeness import Likeness, likeness
 from jaxemb.evaluate.metrics import (
     Metric,
@@ -51,6 +52,7 @@ __all__ = [
     "Clustering",
     "Correlation",
     "Interval",
+    "Isotropy",
     "Judged",
     "Judgements",
     "Likeness",
@@ -79,6 +81,7 @@ __all__ = [
     "fidelity",
     "interval",
     "intervals",
+    "isotropy",
     "likeness",
     "linear",
     "logistic",

@@ -15,6 +15,7 @@ from jaxemb.losses.codes import (
     quantization_penalty,
     straight_through_sign,
 )
+from jaxemb.losses.concepts import activation_sum, concept_classification, rare_weight
 from jaxemb.losses.contrastive import info_nce
 from jaxemb.losses.devices import across_devices, on_mesh, ring
 from jaxemb.losses.directions import DIRECTIONS, joint_info_nce, swapped, symmetric
@@ -41,11 +42,14 @@ from jaxemb.losses.distillation import (
     score_distillation,
     similarity_distillation,
 )
+from jaxemb.losses.entries import entry_cross_entropy, entry_scale
+from jaxemb.losses.exits import every_exit, every_layer, random_exit, random_layer
 from jaxemb.losses.form import Form, declared, form_of, with_form
 from jaxemb.losses.labelled import batch_all, batch_hard, batch_hard_soft, batch_semi_hard
 from jaxemb.losses.masks import mask_above_own, mask_by_guide, mask_by_teacher, mask_duplicates, weighted
 from jaxemb.losses.nested import layer_sizes, layers, matryoshka
 from jaxemb.losses.ordering import angle, angle_score, cosent, out_of_order
+from jaxemb.losses.pair_logits import logit_distillation, logit_regression
 from jaxemb.losses.ranking import (
     average,
     every,
@@ -63,11 +67,20 @@ from jaxemb.losses.regression import contrastive_pairs, margin_mse, online_contr
 from jaxemb.losses.sigmoid import sigmoid_contrastive
 from jaxemb.losses.spread import alignment, barlow_twins, covariance, global_orthogonal, uniformity, variance
 from jaxemb.losses.tiling import tiled
+from jaxemb.losses.weighting import (
+    difficulty,
+    focal,
+    progressive,
+    progressive_weights,
+    standardized,
+    weighted_negatives,
+)
 
 __all__ = [
     "DIRECTIONS",
     "Form",
     "across_devices",
+    "activation_sum",
     "alignment",
     "angle",
     "angle_score",
@@ -83,15 +96,22 @@ __all__ = [
     "binary_classification",
     "bit_balance",
     "bit_decorrelation",
+    "concept_classification",
     "contrastive_pairs",
     "cosent",
     "cosine_distance",
     "covariance",
     "declared",
     "difference_features",
+    "difficulty",
     "embedding_distillation",
+    "entry_cross_entropy",
+    "entry_scale",
     "euclidean_distance",
     "every",
+    "every_exit",
+    "every_layer",
+    "focal",
     "form_of",
     "global_orthogonal",
     "hard_info_nce",
@@ -108,6 +128,8 @@ __all__ = [
     "list_distillation",
     "list_mle",
     "list_net",
+    "logit_distillation",
+    "logit_regression",
     "manhattan_distance",
     "margin_mse",
     "mask_above_own",
@@ -124,9 +146,14 @@ __all__ = [
     "order_similarity",
     "out_of_order",
     "product_features",
+    "progressive",
+    "progressive_weights",
     "projected",
     "quantization_penalty",
+    "random_exit",
+    "random_layer",
     "rank_order",
+    "rare_weight",
     "ring",
     "row_cosine",
     "row_dot",
@@ -138,6 +165,7 @@ __all__ = [
     "soft_margin_ranking",
     "softmax_classification",
     "squared_distance",
+    "standardized",
     "straight_through_sign",
     "swapped",
     "symmetric",
@@ -147,5 +175,6 @@ __all__ = [
     "uniformity",
     "variance",
     "weighted",
+    "weighted_negatives",
     "with_form",
 ]

@@ -186,6 +186,10 @@ def _whole(loss: Loss, axis: str) -> Loss:
         def documents(value: Array) -> Array:
             # Every device's own documents before any device's further ones: row i is query i's again.
             blocks = everyone(value).reshape(devices, n, *value.shape[1:])
+            if n % b == 0:  # blocks of one a query: everyone's first negatives before anyone's second ones
+                return jnp.swapaxes(blocks.reshape(devices, n // b, b, *value.shape[1:]), 0, 1).reshape(
+                    devices * n, *value.shape[1:]
+                )
             parts = blocks[:, :b], blocks[:, b:]
             return jnp.concatenate([part.reshape(-1, *value.shape[1:]) for part in parts])
 

@@ -28,9 +28,9 @@ def inverse(layer: Float[Array, ""] | int) -> Float[Array, ""] | float:
     return 1 / layer
 
 
-def even(layer: Float[Array, ""] | int) -> float:
-    """All layers alike."""
-    return 1.0
+def constant(value: float, layer: Float[Array, ""] | int) -> float:
+    """All layers alike; `partial(constant, 1.0)` weighs none."""
+    return value
 
 
 def rising(layer: Float[Array, ""] | int) -> Float[Array, ""]:
@@ -74,7 +74,7 @@ def random_exit(
     temperature: float | None = 1.0,
     weight: Factor = inverse,
     alignment: Factor = rising,
-    stop_teacher: bool = True,
+    stop_teacher: bool = False,
 ) -> Loss:
     """One lower layer `m` and one size `d` a step, drawn by `key`, beside the whole vector of the last layer `n`.
 
@@ -84,7 +84,7 @@ def random_exit(
       sizes: of which one is drawn, all below the whole.
       temperature: `t`; None leaves alignment out.
       weight, alignment: `w` and `a` of a layer.
-      stop_teacher: whether alignment leaves the last layer alone; the source does not stop that gradient.
+      stop_teacher: whether alignment leaves the last layer alone; the sources do not, and it steadies training.
     Returns: a loss that takes `key`, the same on every device.
     Raises: ValueError for sizes or a temperature that make no sense here; when it is called, for one layer, for a size
       that is not below the whole, or for vectors that are not finite.
@@ -116,7 +116,7 @@ def random_layer(
     temperature: float | None = 0.3,
     weight: Factor = inverse,
     samples: int = 1,
-    stop_teacher: bool = True,
+    stop_teacher: bool = False,
 ) -> Loss:
     """A random size of the last layer, and of some random lower ones, each drawn afresh: sentence-transformers' way.
 
@@ -149,7 +149,7 @@ def random_layer(
 
 
 def every_exit(
-    loss: Loss, pairs: Sequence[tuple[int, int]], *, temperature: float | None = 0.3, stop_teacher: bool = True
+    loss: Loss, pairs: Sequence[tuple[int, int]], *, temperature: float | None = 0.3, stop_teacher: bool = False
 ) -> Loss:
     """The sum over fixed pairs of a layer, counted from 1, and a size; whole lower layers are aligned to the last.
 
@@ -169,10 +169,10 @@ def every_exit(
             if layer > count or wanted > size:
                 raise ValueError(f"every_exit: layer {layer} at {wanted} of {count} layers of {size} dimensions")
         parts = [loss(query[m - 1, :, :d], document[m - 1, :, :d], **kwargs) for m, d in pairs]
-        lower = sorted({m for m, _ in pairs if m < count}) if temperature is not None else []
-        last = query[-1], document[-1]
-        for m in lower:
-            parts.append(temperature * _aligned((query[m - 1], document[m - 1]), last, temperature, stop_teacher))
+        if temperature is not None:
+            lower = [(query[m - 1], document[m - 1]) for m in sorted({m for m, _ in pairs if m < count})]
+            last = query[-1], document[-1]
+            parts += [temperature * _aligned(one, last, temperature, stop_teacher) for one in lower]
         return sum(parts[1:], start=parts[0])
 
     return with_form(all_of, LAYERED)

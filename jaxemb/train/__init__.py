@@ -2,6 +2,8 @@
 
 from jaxemb.train.cache import gradient_cache
 from jaxemb.train.fit import Batches, fit, last, warmup_cosine
+from jaxemb.train.headed import cross_encoded, headed
+from jaxemb.train.layerwise import layerwise
 from jaxemb.train.leaves import joined, split
 from jaxemb.train.log import Step, tensorboard
 from jaxemb.train.lora import BASE, Adapter, adapted, by_rank, by_root_of_rank, dora, lora, started
@@ -12,6 +14,7 @@ from jaxemb.train.plan import Plan, planned
 from jaxemb.train.queue import Queue, empty_queue, push, queued, with_queue
 from jaxemb.train.refresh import refreshed
 from jaxemb.train.remat import remat
+from jaxemb.train.schedule import counted, moving, scheduled
 from jaxemb.train.step import Stepped, make_step
 from jaxemb.train.tasks import by_task
 from jaxemb.train.validation import Validation
@@ -32,6 +35,8 @@ __all__ = [
     "by_rank",
     "by_root_of_rank",
     "by_task",
+    "counted",
+    "cross_encoded",
     "data_mesh",
     "decayed",
     "dora",
@@ -39,10 +44,13 @@ __all__ = [
     "fit",
     "fully_sharded",
     "gradient_cache",
+    "headed",
     "joined",
     "last",
+    "layerwise",
     "lora",
     "make_step",
+    "moving",
     "objective",
     "pairwise",
     "placed",
@@ -53,6 +61,7 @@ __all__ = [
     "remat",
     "replicated",
     "scale_by_depth",
+    "scheduled",
     "split",
     "started",
     "tensorboard",

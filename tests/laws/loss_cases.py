@@ -189,6 +189,13 @@ OTHERS = [
     Case(
         "binary_classification", partial(losses.binary_classification, classifier=ONE), yes_or_no, free=free("length")
     ),
+    Case(
+        "logit_distillation",
+        partial(losses.logit_distillation, classifier=ONE),
+        list_of(1),
+        free=free("length"),
+    ),
+    Case("logit_regression", partial(losses.logit_regression, classifier=ONE), closeness, free=free("length")),
     Case("quantization_penalty", losses.quantization_penalty),
     Case("bit_balance", losses.bit_balance, free=free("slope", "length"), fewest=2),
     Case("bit_decorrelation", losses.bit_decorrelation, free=free("slope", "length"), fewest=2),

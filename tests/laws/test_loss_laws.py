@@ -248,9 +248,6 @@ GRID = [
 SOME = [
     ("tiled", explicit, 8),
     ("gradient cache", explicit, 4),
-    ("tiled, gradient cache", auto, 8),
-    ("gather", pmapped, 4),
-    ("ring", sharded, 4),
     ("ring", pmapped, 8),
     ("tiled ring", sharded, 4),
 ]

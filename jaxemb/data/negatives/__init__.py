@@ -4,6 +4,7 @@ from jaxemb.data.negatives.candidates import Search, hybrid
 from jaxemb.data.negatives.mine import Teacher, mine
 from jaxemb.data.negatives.report import Mined
 from jaxemb.data.negatives.rules import Pick, Rule, absolute_margin, at_most, relative_margin, top, uniform
+from jaxemb.data.negatives.tfidf import tfidf
 
 __all__ = [
     "Mined",
@@ -16,6 +17,7 @@ __all__ = [
     "hybrid",
     "mine",
     "relative_margin",
+    "tfidf",
     "top",
     "uniform",
 ]

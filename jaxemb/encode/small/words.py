@@ -60,3 +60,19 @@ def distinct(tokens: Tokens) -> Tokens:
     new = jnp.concatenate([jnp.ones_like(kept[:, :1]), ordered[:, 1:] != ordered[:, :-1]], axis=1)
     first = jnp.take_along_axis(new, jnp.argsort(order, axis=1), axis=1) & kept
     return tokens._replace(counted=first.astype(jnp.int32))
+
+
+def without(token: int) -> Callable[[Tokens], Tokens]:
+    """A change for `reading` by which pooling leaves out one token, as `[UNK]`, unless a text has no other.
+
+    >>> print(without(1)(Tokens(jnp.array([[7, 1, 5], [1, 1, 5]]), jnp.array([[1, 1, 0], [1, 1, 0]]))).counted)
+    [[1 0 0]
+     [1 1 0]]
+    """
+
+    def change(tokens: Tokens) -> Tokens:
+        counted = jnp.asarray(tokens.pooled)
+        kept = jnp.where(jnp.asarray(tokens.ids) == token, jnp.zeros_like(counted), counted)
+        return tokens._replace(counted=jnp.where((kept > 0).any(axis=1)[:, None], kept, counted))
+
+    return change

@@ -71,6 +71,10 @@ class Embeddings(nnx.Module):
         self.most = c.max_position_embeddings - (0 if pad is None else pad + 1)
 
     def __call__(self, tokens: Tokens) -> Float[Array, "n d"]:
+        return self.around(self.tokens(tokens.ids), tokens)
+
+    def around(self, states: Float[Array, "b #t d"], tokens: Tokens) -> Float[Array, "n d"]:
+        """Any states where those of the token table would be: with their places and segments, normed."""
         t = tokens.ids.shape[1]
         if t > self.most:
             raise ValueError(f"bert: {t} tokens a text, but only {self.most} positions; truncate first")
@@ -78,7 +82,7 @@ class Embeddings(nnx.Module):
         if self.segments is not None:
             first = self.segments.table[...][None, :1]
             beside = beside + (first if tokens.segments is None else self.segments(tokens.segments))
-        states = self.tokens(tokens.ids) + beside
+        states = states + beside
         return self.norm(states.reshape(-1, states.shape[-1]))
 
     def places(self, tokens: Tokens) -> Float[Array, "#b t d"]:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, DTypeLike, Float
 
-from jaxemb.encode.functional import functional
+from jaxemb.encode.functional import Functional, functional
 from jaxemb.encode.layers import ACTIVATIONS, Dense, LayerNorm
 from jaxemb.encode.pool import POOLINGS
 from jaxemb.similarity import wide
@@ -141,13 +141,20 @@ def classified(backbone: Backbone, head: Classifier, size: int, *, dtype: DTypeL
     return Encoder(init, apply)
 
 
+def word_head(head: WordScorer, words: int, size: int, *, dtype: DTypeLike = jnp.float32) -> Functional:
+    """The head of `masked_lm` by itself, for states that are made otherwise: `"__call__"` of `(states [n, d], token
+    table [words, d])` is logits `[n, words]`.
+    """
+    return functional(lambda rngs: _Words(head, words, size, dtype=jnp.dtype(dtype), rngs=rngs))
+
+
 def masked_lm(backbone: Backbone, head: WordScorer, words: int, size: int, *, dtype: DTypeLike = jnp.float32) -> Headed:
     """A backbone of `size` dimensions that scores each of `words` tokens for every place: logits `[b, t, words]`.
 
     Source: Devlin et al. 2018, arXiv:1810.04805, sec. 3.1; rows shared with the token table: Press & Wolf 2016,
     arXiv:1608.05859.
     """
-    scores = functional(lambda rngs: _Words(head, words, size, dtype=jnp.dtype(dtype), rngs=rngs))
+    scores = word_head(head, words, size, dtype=dtype)
 
     def init(key: Array) -> Params:
         one, other = jax.random.split(key)
