@@ -69,11 +69,11 @@ def test_gradient(case):
     def both(q, d):
         return case.loss(jnp.asarray(q), jnp.asarray(d), **kwargs).mean()
 
-    check_grads(lambda q: both(q, document), (query,), order=1, modes=["rev"], atol=1e-2, rtol=1e-2)
     if "teacher" in case.free:
+        check_grads(lambda q: both(q, document), (query,), order=1, modes=["rev"], atol=1e-2, rtol=1e-2)
         assert (jax.grad(both, argnums=1)(query, document) == 0).all()
     else:
-        check_grads(lambda d: both(query, d), (document,), order=1, modes=["rev"], atol=1e-2, rtol=1e-2)
+        check_grads(both, (query, document), order=1, modes=["rev"], atol=1e-2, rtol=1e-2)
 
 
 @held("")
@@ -267,12 +267,6 @@ def check(cases, change, way, devices):
         np.testing.assert_allclose(each, wanted_each, rtol=1e-5, atol=1e-6, err_msg=name)
         for ours, theirs in zip(jax.tree.leaves(gradients), jax.tree.leaves(wanted_gradients), strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6, err_msg=name)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("change", "way", "devices"), named([("gather", sharded, 8)]))
-def test_every_loss_in_parts_and_on_many_devices(change, way, devices):
-    check(ALIKE, change, way, devices)
 
 
 @pytest.mark.slow

@@ -53,6 +53,7 @@ def cross(labels=("together",), *, key=None):
     return made if key is None else made._replace(params=made.encoder.init(key))
 
 
+@pytest.mark.grid
 def test_a_teacher_learns_and_its_scores_alone_teach_a_student():
     """Not one label reaches the student; its embedder ranks by the head."""
     taught_cross = teach_cross(

@@ -35,9 +35,8 @@ def found(params, layer, size):
     return float((np.asarray(embedder.score(query, document)).argmax(axis=1) == np.arange(16)).mean())
 
 
-@pytest.mark.parametrize(
-    "mode", ["2dmse", *(pytest.param(mode, marks=pytest.mark.grid) for mode in ("st2d", "espresso", "starbucks"))]
-)
+@pytest.mark.grid
+@pytest.mark.parametrize("mode", ["2dmse", "st2d", "espresso", "starbucks"])
 def test_a_toy_run_learns_at_every_exit(mode):
     cfg = Config(mode=mode, **TOY)
     start = BACKBONE.init(jax.random.key(0))
