@@ -29,8 +29,8 @@ def ticks(low: float, high: float, *, most: int = 6) -> list[float]:
     rough = (high - low) / most
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * one for one in (1, 2, 5, 10) if power * one >= rough * (1 - 1e-9))
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [round(i * step, 12) for i in range(first, last + 1)]
+    marks = (round(i * step, 12) for i in range(math.floor(low / step), math.ceil(high / step) + 1))
+    return [mark for mark in marks if low <= mark <= high]
 
 
 def log_ticks(low: float, high: float) -> list[float]:
