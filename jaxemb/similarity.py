@@ -46,9 +46,21 @@ def everywhere(rows: Shaped[Array, "n *d"]) -> Shaped[Array, "n *d"]:
     return jax.sharding.reshard(rows, PartitionSpec(*[None] * rows.ndim)) if _explicit(rows) else rows
 
 
-def beside(value: Shaped[Array, "*n"], other: Shaped[Array, "*n"]) -> Shaped[Array, "*n"]:
-    """An array sharded as another, when mesh axes are Explicit, so that the two can be joined; the same otherwise."""
+def beside(value: Shaped[Array, "*n"], other: Shaped[Array, "*m"]) -> Shaped[Array, "*n"]:
+    """An array sharded as another of as many axes, when those of the mesh are Explicit; the same otherwise."""
     return jax.sharding.reshard(value, jax.typeof(other).sharding.spec) if _explicit(other) else value
+
+
+def rows_at(table: Shaped[Array, "k d"], places: Int[Array, "*n"]) -> Shaped[Array, "*n d"]:
+    """The rows of a table at these places, on the device of the places when mesh axes are Explicit.
+
+    >>> print(rows_at(jnp.array([[1.0], [2.0]]), jnp.array([1, 1, 0]))[:, 0])
+    [2. 2. 1.]
+    """
+    if not _explicit(places):
+        return table[places]
+    spec = PartitionSpec(*jax.typeof(places).sharding.spec, None)
+    return table.at[places].get(out_sharding=spec)
 
 
 def _explicit(value: Array) -> bool:

@@ -30,7 +30,8 @@ def vectors(what: str, rows: Array, dim: Array | int | None = None) -> Float[Arr
     if rows.ndim != 2 or not jnp.issubdtype(rows.dtype, jnp.floating) or wanted not in ("d", rows.shape[1]):
         raise ValueError(f"{what}: wanted float vectors [n, {wanted}], got {rows.dtype} {list(rows.shape)}")
     if concrete(rows):
-        bad = np.flatnonzero(np.asarray(_broken(rows)))
+        with jax.ensure_compile_time_eval():  # rows may be a constant inside `jax.jit`
+            bad = np.flatnonzero(np.asarray(_broken(rows)))
         if len(bad):
             raise ValueError(f"{what}: wanted finite vectors, got NaN or inf in {len(bad)} rows, first {bad[0]}")
     return rows.astype(jnp.float32)
@@ -48,3 +49,13 @@ def codes(what: str, rows: Array, dtype: DTypeLike, width: int) -> Array:
     if rows.ndim != 2 or rows.dtype != jnp.dtype(dtype) or rows.shape[1] != width:
         raise ValueError(f"{what}: wanted codes {jnp.dtype(dtype)} [n, {width}], got {rows.dtype} {list(rows.shape)}")
     return rows
+
+
+def seed(what: str, given: int) -> int:
+    """The seed, once it is known to be one: names of compressors hold it, and a minus would not be read back.
+
+    Raises: ValueError for a negative one.
+    """
+    if given < 0:
+        raise ValueError(f"{what}: wanted a seed of 0 or more, got {given}")
+    return given

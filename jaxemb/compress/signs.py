@@ -9,13 +9,10 @@ from jaxtyping import Array, Bool, Float, UInt8
 
 from jaxemb import similarity
 from jaxemb.compress import check
+from jaxemb.compress.packed import packed_bytes, unpack
 from jaxemb.types import Compressor, Params
 
 _hamming = jax.jit(similarity.hamming)
-
-
-def _bytes(dim: int) -> int:
-    return -(-dim // 8)
 
 
 @jax.jit
@@ -39,23 +36,17 @@ def _packed(threshold: Float[Array, " d"], vectors: Float[Array, "n d"]) -> UInt
     return jnp.packbits(vectors > threshold[None, :], axis=-1)
 
 
-def _unpacked(codes: UInt8[Array, "n c"], dim: int) -> UInt8[Array, "n d"]:
-    # jnp.unpackbits divides by zero where there are no rows.
-    each = codes[:, :, None] >> jnp.arange(7, -1, -1, dtype=jnp.uint8)[None, None, :] & 1
-    return each.reshape(codes.shape[0], 8 * codes.shape[1])[:, :dim]
-
-
 @jax.jit
 def _value(state: Params, codes: UInt8[Array, "n c"]) -> Float[Array, "n d"]:
     low, high = state["low"], state["high"]
-    means = jnp.where(_unpacked(codes, len(low)) == 1, high[None, :], low[None, :])
+    means = jnp.where(unpack(codes, len(low), 1) == 1, high[None, :], low[None, :])
     return state["length"] * similarity.unit(means)
 
 
 @jax.jit
 def _inner_product(state: Params, query: Float[Array, "b d"], codes: UInt8[Array, "n c"]) -> Float[Array, "b n"]:
     low, high = state["low"][None, :], state["high"][None, :]
-    set_bits = _unpacked(codes, low.shape[1]).astype(jnp.float32)
+    set_bits = unpack(codes, low.shape[1], 1).astype(jnp.float32)
     # A sum over a vector is that of all bits unset, and what the set ones add; the last row is the squared length's.
     added = similarity.dot(jnp.concatenate([query * (high - low), high * high - low * low]), set_bits)
     product, square = added[:-1] + similarity.dot(query, low), added[-1:] + jnp.sum(low * low)
@@ -108,7 +99,7 @@ def bits(threshold: float | None = None) -> Compressor:
         return _sides(jnp.full(sample.shape[1], threshold, jnp.float32), sample)
 
     def checked(state: Params, codes: UInt8[Array, "n c"]) -> UInt8[Array, "n c"]:
-        return check.codes(name, codes, jnp.uint8, _bytes(len(state["threshold"])))
+        return check.codes(name, codes, jnp.uint8, packed_bytes(len(state["threshold"]), 1))
 
     def apply(state: Params, vectors: Float[Array, "n d"]) -> UInt8[Array, "n c"]:
         return _packed(state["threshold"], check.vectors(name, vectors, len(state["threshold"])))
@@ -122,7 +113,7 @@ def bits(threshold: float | None = None) -> Compressor:
     def symmetric(state: Params, query: UInt8[Array, "b c"], codes: UInt8[Array, "n c"]) -> Float[Array, "b n"]:
         return _hamming(checked(state, query), checked(state, codes))
 
-    return Compressor(name, fit, apply, decode, asymmetric, symmetric, _bytes)
+    return Compressor(name, fit, apply, decode, asymmetric, symmetric, lambda dim: packed_bytes(dim, 1))
 
 
 def hamming(threshold: float | None = None) -> Compressor:

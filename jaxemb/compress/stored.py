@@ -11,21 +11,54 @@ import safetensors.numpy
 from jaxemb import atomic
 from jaxemb.compress.chained import chain
 from jaxemb.compress.floats import identity, truncate
-from jaxemb.compress.scalar import int8
+from jaxemb.compress.linear import hadamard, pca, rotate
+from jaxemb.compress.product import anisotropic, opq, pq
+from jaxemb.compress.rabitq import rabitq
+from jaxemb.compress.recurrent import recurrent
+from jaxemb.compress.residual import rq
+from jaxemb.compress.scalar import int4, int6, int8
 from jaxemb.compress.signs import bits, hamming
 from jaxemb.types import Compressor, Params
 
 FORMAT = 1
 
+
+def _whole(form: str, count: int) -> list[int]:
+    """The whole numbers of `8x4`."""
+    found = [int(number) for number in form.split("x")]
+    if len(found) != count:
+        raise ValueError(f"wanted {count} numbers joined by x, got {form!r}")
+    return found
+
+
+def _anisotropic(form: str) -> Compressor:
+    shape, _, threshold = form.rpartition("x")
+    parts, bits = _whole(shape, 2)
+    return anisotropic(parts, bits, float(threshold))
+
+
 FORMS: dict[str, Callable[[], Compressor] | Callable[[str], Compressor]] = {
     "float32": identity,
     "truncate-<size>": lambda size: truncate(int(size)),
+    "pca-<size>": lambda size: pca(int(size)),
+    "rotate-<seed>": lambda seed: rotate(int(seed)),
+    "hadamard-<seed>": lambda seed: hadamard(int(seed)),
     "int8": int8,
     "int8-<share outside the range>": lambda outside: int8(float(outside)),
+    "int6": int6,
+    "int6-<share outside the range>": lambda outside: int6(float(outside)),
+    "int4": int4,
+    "int4-<share outside the range>": lambda outside: int4(float(outside)),
     "bits": bits,
     "bits-<threshold>": lambda threshold: bits(float(threshold)),
     "hamming": hamming,
     "hamming-<threshold>": lambda threshold: hamming(float(threshold)),
+    "rabitq-<bits>": lambda bits: rabitq(int(bits)),
+    "pq-<parts>x<bits>": lambda form: pq(*_whole(form, 2)),
+    "opq-<parts>x<bits>": lambda form: opq(*_whole(form, 2)),
+    "aniso-<parts>x<bits>x<threshold>": _anisotropic,
+    "bebr-<size>x<bits>": lambda form: recurrent(*_whole(form, 2)),
+    "rq-<books>x<bits>": lambda form: rq(*_whole(form, 2)),
 }
 """How each name is written, and what makes the compressor from the text in the place of `<...>`."""
 

@@ -39,3 +39,10 @@ def test_empty_sample(shape):
 def test_codes():
     with pytest.raises(ValueError, match=r"thing: wanted codes int8 \[n, 2\], got uint8 \[1, 2\]"):
         check.codes("thing", jnp.ones((1, 2), jnp.uint8), jnp.int8, 2)
+
+
+def test_a_constant_inside_jit_is_checked_too():
+    bad, rows = jnp.array([[jnp.nan]]), jnp.ones((1, 2))
+    with pytest.raises(ValueError, match="thing: wanted finite vectors, got NaN or inf in 1 rows, first 0"):
+        jax.jit(lambda: check.vectors("thing", bad))()
+    assert jax.jit(lambda: check.vectors("thing", rows, 2))().shape == (1, 2)

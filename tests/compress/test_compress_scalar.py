@@ -7,14 +7,6 @@ import pytest
 from jaxemb import compress
 
 
-def clustered(n, d, seed=0):
-    """Unit vectors round centres, off the origin: what finished embeddings look like."""
-    draw = np.random.default_rng(seed)
-    centres = draw.normal(size=(n // 20, d))
-    spread = centres[draw.integers(0, len(centres), n)] + 0.7 * draw.normal(size=(n, d)) + draw.normal(size=d)
-    return (spread / np.linalg.norm(spread, axis=1, keepdims=True)).astype(np.float32)
-
-
 def test_by_hand():
     small = compress.int8()
     # Steps of 1 from 0 to 255, and of 0.1 from -10 to 15.5.
@@ -55,7 +47,7 @@ def test_no_such_share(outside):
         compress.int8(outside)
 
 
-def test_within_a_step_of_faiss():
+def test_within_a_step_of_faiss(clustered):
     vectors = clustered(2000, 64)
     peer = faiss.ScalarQuantizer(64, faiss.ScalarQuantizer.QT_8bit)
     peer.train(vectors)
@@ -68,7 +60,7 @@ def test_within_a_step_of_faiss():
     assert np.square(ours - vectors).mean() <= np.square(theirs - vectors).mean() * 1.02
 
 
-def test_nearest_neighbours_survive():
+def test_nearest_neighbours_survive(clustered):
     vectors = clustered(3000, 384)
     document, query = vectors[:2800], vectors[2800:]
     small = compress.int8()
