@@ -60,7 +60,7 @@ def described(
     """
     index = debian_in(folder)
     splits = dict(zip(debian.SPLITS, counts, strict=True))
-    pairs = {split: _pairs(index, split, first, siblings) for split, first in splits.items()}
+    pairs = {split: pairs_of(index, split, first, siblings) for split, first in splits.items()}
     tokenizer = word_tokenizer((text for pair in pairs["train"] for text in pair[:2]), words)
     vectors = model.word_vectors(model.load(model.demo_folder()), tokenizer, kept=folder / "words", what="word vectors")
     table = model.word_table(vectors, dimensions, tokenizer)
@@ -73,7 +73,8 @@ def described(
     return Described(index.name, tokenizer, table, *(made[split] for split in debian.SPLITS))
 
 
-def _pairs(index: Path, split: str, count: int, siblings: bool) -> list[Pair]:
+def pairs_of(index: Path, split: str, count: int, siblings: bool) -> list[Pair]:
+    """Some pairs of a split; see `described`.  Raises: ValueError for more than there are sources."""
     packages = debian.packages(index, split)
     if siblings:
         return [Pair(package.short, package.long) for package in drawn(packages, count, seed=0)]

@@ -8,10 +8,10 @@ from what tables and bundles call it; `save` and `load` keep what it learnt.
 from jaxemb.compress.chained import chain
 from jaxemb.compress.floats import identity, truncate
 from jaxemb.compress.kmeans import kmeans
-from jaxemb.compress.linear import hadamard, pca, rotate
+from jaxemb.compress.linear import hadamard, itq, pca, rotate
 from jaxemb.compress.product import anisotropic, opq, pq
 from jaxemb.compress.rabitq import rabitq
-from jaxemb.compress.recurrent import multilevel, recurrent, recurrent_encoder, recurrent_start
+from jaxemb.compress.recurrent import compatible_start, multilevel, recurrent, recurrent_encoder, recurrent_start
 from jaxemb.compress.residual import rq
 from jaxemb.compress.scalar import int4, int6, int8
 from jaxemb.compress.signs import bits, hamming
@@ -22,12 +22,14 @@ __all__ = [
     "bits",
     "by_name",
     "chain",
+    "compatible_start",
     "hadamard",
     "hamming",
     "identity",
     "int4",
     "int6",
     "int8",
+    "itq",
     "kmeans",
     "load",
     "multilevel",

@@ -14,6 +14,7 @@ from jaxemb.compress.packed import pack, packed_bytes, unpack
 from jaxemb.losses import straight_through_sign
 from jaxemb.types import Compressor, Encoder, Params
 
+RIDGE = 1e-2  # of the mean variance
 _dot = jax.jit(similarity.dot)
 
 
@@ -70,6 +71,72 @@ def recurrent_start(sample: Float[Array, "n d"], size: int, bits: int, seed: int
         "read": jnp.repeat(read[None], bits - 1, axis=0),
         "read_bias": jnp.repeat(mean[None], bits - 1, axis=0),
     }
+
+
+def compatible_start(
+    sample: Float[Array, "n d"], old: Float[Array, "n m"], size: int, bits: int, seed: int = 0
+) -> Params:
+    """Params whose codes begin where an older model's codes of the same texts are, as far as linear maps can tell.
+
+    The first dimensions are fitted to the old codes by ridge regression, the rest begins as `recurrent_start`; each
+    further bit is fitted to what the bits before it left.  Training with `losses.backward_compatible` goes on from
+    here; from a random rotation it finds the old space only with far more data.
+
+    Args:
+      sample: vectors of the new model.
+      old: the older model's codes of the same texts, decoded; no longer than the new ones.
+    Raises: ValueError for another number of rows, or old codes that are longer than the new ones.
+    Source: Gan et al. 2023, arXiv:2302.08714, sec. 3.3, for the task; this start is our own.
+    """
+    n, known = old.shape
+    if known > size or len(sample) != n:
+        raise ValueError(
+            f"compatible_start: wanted an old code of each of {len(sample)} vectors, of {size} dimensions or fewer, "
+            f"got {list(old.shape)}"
+        )
+    return _compatible(check.sample("compatible_start", sample), old, size, bits, seed)
+
+
+@partial(jax.jit, static_argnames=("size", "bits", "seed"))
+def _compatible(sample: Float[Array, "n d"], old: Float[Array, "n m"], size: int, bits: int, seed: int) -> Params:
+    whole = similarity.unit(sample)
+    plain = recurrent_start(sample, size, bits, seed)
+    turned = whole @ plain["write"][0] + plain["write_bias"][0][None, :]
+    wanted = jnp.concatenate([old / jnp.sqrt(jnp.mean(jnp.square(old))), turned[:, old.shape[1] :]], axis=1)
+    write, bias = _ridge(whole, wanted)
+    code = jnp.where(whole @ write + bias[None, :] < 0, -1.0, 1.0)
+    writes, write_biases = [write], [bias]
+    reads: list[Array] = []
+    read_biases: list[Array] = []
+    for turn in range(1, bits):
+        read, bias = _ridge(code, whole)
+        reads, read_biases = [*reads, read], [*read_biases, bias]
+        left = whole - similarity.unit(code @ read + bias[None, :])
+        write, bias = _ridge(left, (wanted - code) * 2.0**turn)
+        writes, write_biases = [*writes, write], [*write_biases, bias]
+        code = code + 0.5**turn * jnp.where(left @ write + bias[None, :] < 0, -1.0, 1.0)
+    if bits == 1:
+        return {"write": jnp.stack(writes), "write_bias": jnp.stack(write_biases)} | {
+            name: plain[name] for name in ("read", "read_bias")
+        }
+    return {
+        "write": jnp.stack(writes),
+        "write_bias": jnp.stack(write_biases),
+        "read": jnp.stack(reads),
+        "read_bias": jnp.stack(read_biases),
+    }
+
+
+def _ridge(given: Float[Array, "n d"], wanted: Float[Array, "n m"]) -> tuple[Float[Array, "d m"], Float[Array, " m"]]:
+    """The linear map, with a bias, that gives what is wanted most nearly; directions that hardly vary count little."""
+    middle, target = jnp.mean(given, axis=0), jnp.mean(wanted, axis=0)
+    centred = given - middle[None, :]
+    gram = jnp.einsum("nd,ne->de", centred, centred)
+    steady = RIDGE * jnp.trace(gram) / gram.shape[0]
+    matrix = jnp.linalg.solve(
+        gram + steady * jnp.eye(len(gram)), jnp.einsum("nd,nm->dm", centred, wanted - target[None, :])
+    )
+    return matrix, target - middle @ matrix
 
 
 def recurrent_encoder(sample: Float[Array, "n d"], size: int, bits: int) -> Encoder:

@@ -11,7 +11,7 @@ import safetensors.numpy
 from jaxemb import atomic
 from jaxemb.compress.chained import chain
 from jaxemb.compress.floats import identity, truncate
-from jaxemb.compress.linear import hadamard, pca, rotate
+from jaxemb.compress.linear import hadamard, itq, pca, rotate
 from jaxemb.compress.product import anisotropic, opq, pq
 from jaxemb.compress.rabitq import rabitq
 from jaxemb.compress.recurrent import recurrent
@@ -41,6 +41,7 @@ FORMS: dict[str, Callable[[], Compressor] | Callable[[str], Compressor]] = {
     "float32": identity,
     "truncate-<size>": lambda size: truncate(int(size)),
     "pca-<size>": lambda size: pca(int(size)),
+    "itq-<size>": lambda size: itq(int(size)),
     "rotate-<seed>": lambda seed: rotate(int(seed)),
     "hadamard-<seed>": lambda seed: hadamard(int(seed)),
     "int8": int8,

@@ -9,16 +9,17 @@ from jaxtyping import Array, Float
 from jaxemb.types import Params
 
 
-def _by_path(tree: Params) -> dict[str, Array]:
+def by_path(tree: Params) -> dict[str, Array]:
+    """Leaves by their dotted paths."""
     found = jax.tree_util.tree_leaves_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in found}
 
 
 def same_shapes(name: str, *trees: Params) -> None:
     """Raise ValueError that names the first leaf that is not the same, in place and shape, in every tree."""
-    first = _by_path(trees[0])
+    first = by_path(trees[0])
     for i, tree in enumerate(trees[1:], start=1):
-        other = _by_path(tree)
+        other = by_path(tree)
         if odd := sorted(first.keys() ^ other.keys()):
             raise ValueError(f"{name}: model {i} and model 0 do not both have {odd[0]}")
         for path, leaf in first.items():

@@ -23,6 +23,7 @@ from jaxemb.model.images import (
     images_in_precision,
     make_images,
 )
+from jaxemb.model.kept import kept_vectors
 from jaxemb.model.late import Expansion, LateModel, LateSpec, TokenVectors, encode_late, make_late, stacked
 from jaxemb.model.late_folder import load_late, save_late
 from jaxemb.model.masked import MaskedModel, fill, load_masked, make_masked, save_masked
@@ -84,6 +85,7 @@ __all__ = [
     "fixed",
     "images_in_precision",
     "in_precision",
+    "kept_vectors",
     "load",
     "load_concepts",
     "load_cross",

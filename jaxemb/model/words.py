@@ -4,18 +4,15 @@ A recipe that shows a paper's claim in minutes cannot learn words from nothing i
 trained on much more text stands.
 """
 
-import hashlib
-import json
-import zipfile
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
-from jaxemb import atomic
 from jaxemb.data.tokenize import Tokenizer
 from jaxemb.model.encoding import encode
-from jaxemb.model.spec import Model, fingerprint
+from jaxemb.model.kept import kept_vectors
+from jaxemb.model.spec import Model
 
 
 def word_vectors(
@@ -37,14 +34,7 @@ def word_vectors(
         raise ValueError(f"word_vectors: wanted a token for each of {tokenizer.size} ids, got {len(words)}")
     if kept is None:
         return encode(model, words, what=what)
-    told = hashlib.sha256(json.dumps([fingerprint(model), words]).encode()).hexdigest()[:12]
-    file = Path(kept, f"words-{told}.npz")
-    if file.is_file():
-        return _read(file, (len(words), model.size))
-    vectors = encode(model, words, what=what)
-    with atomic.file(file) as partial, partial.open("wb") as stream:
-        np.savez(stream, vectors=vectors)
-    return vectors
+    return kept_vectors(model, words, kept, name="words", what=what)
 
 
 def word_table(
@@ -77,14 +67,3 @@ def word_table(
     if padding is not None:
         table[tokenizer.vocabulary[padding]] = 0
     return table.astype(np.float32)
-
-
-def _read(file: Path, shape: tuple[int, int]) -> Float[np.ndarray, "v d"]:
-    try:
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            vectors = stored["vectors"]
-    except (zipfile.BadZipFile, EOFError, KeyError, ValueError) as error:
-        raise ValueError(f"{file}: no vectors of words, remove it ({error})") from error
-    if vectors.shape != shape or vectors.dtype != np.float32:
-        raise ValueError(f"{file}: wanted float32{shape}, got {vectors.dtype}{vectors.shape}, remove it")
-    return vectors

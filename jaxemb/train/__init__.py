@@ -11,7 +11,7 @@ from jaxemb.train.objective import Term, objective, pairwise
 from jaxemb.train.optimizers import averaged, averaging, decayed, scale_by_depth
 from jaxemb.train.placement import data_mesh, fully_sharded, placed, replicated
 from jaxemb.train.plan import Plan, planned
-from jaxemb.train.queue import Queue, empty_queue, push, queued, with_queue
+from jaxemb.train.queue import CARRIED, Queue, empty_queue, push, queued, with_queue
 from jaxemb.train.refresh import refreshed
 from jaxemb.train.remat import remat
 from jaxemb.train.schedule import counted, moving, scheduled
@@ -21,6 +21,7 @@ from jaxemb.train.validation import Validation
 
 __all__ = [
     "BASE",
+    "CARRIED",
     "Adapter",
     "Batches",
     "Plan",

@@ -1,3 +1,4 @@
+import faiss
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -52,6 +53,24 @@ def test_turned_vectors_have_the_same_products_and_every_dimension_says_alike(ma
     assert float(jnp.abs(other.apply(other.fit(vectors), vectors) - codes).max()) > 0.1
 
 
+def test_itq_leaves_less_between_vectors_and_corners_as_faiss_does(clustered):
+    vectors = clustered(500, 16)
+    vectors -= vectors.mean(axis=0)
+
+    def left(turned):
+        return np.square(np.abs(turned) - np.abs(turned).mean()).mean() / np.square(turned).mean()
+
+    short = compress.itq(8)
+    ours = left(np.asarray(short.apply(short.fit(jnp.asarray(vectors)), jnp.asarray(vectors))))
+    peer = faiss.ITQTransform(16, 8, True)
+    peer.train(vectors)
+    plain = compress.pca(8)
+    before = left(np.asarray(plain.apply(plain.fit(jnp.asarray(vectors)), jnp.asarray(vectors))))
+    # FAISS scales vectors to length one first; both are measured by how unlike the sizes of the numbers are.
+    assert ours <= left(peer.apply(vectors)) + 0.02
+    assert ours < before - 0.05
+
+
 def test_rotations_are_even():
     # Of an even rotation the first number of a turned unit vector has mean 0 and square 1 / d.
     first = np.array([compress.rotate(seed).fit(jnp.ones((1, 6)))["matrix"][0, 0] for seed in range(60)])
@@ -77,6 +96,8 @@ def test_hadamard_is_the_product_of_its_matrices(dim):
     ("make", "said"),
     [
         (lambda: compress.pca(0), "pca: wanted a size of 1 or more, got 0"),
+        (lambda: compress.itq(0), "itq: wanted a size of 1 or more, got 0"),
+        (lambda: compress.itq(5).fit(jnp.ones((2, 4))), "itq-5: wanted vectors of 5 dimensions or more, got 4"),
         (lambda: compress.rotate(-1), "rotate: wanted a seed of 0 or more, got -1"),
         (lambda: compress.hadamard(-2), "hadamard: wanted a seed of 0 or more, got -2"),
         (lambda: compress.pca(5).fit(jnp.ones((2, 4))), "pca-5: wanted vectors of 5 dimensions or more, got 4"),

@@ -123,6 +123,37 @@ def test_the_encoder_begins_where_the_compressor_does_and_is_unit_before_its_sig
     np.testing.assert_allclose(jnp.linalg.norm(before_signs(params, vectors), axis=1), 1, rtol=1e-5)
 
 
+@pytest.mark.parametrize("bits", [1, 2])
+def test_a_compatible_start_finds_old_codes_of_a_space_that_was_turned(bits, clustered):
+    vectors = clustered(500, 12)
+    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(12, 12)))[0].astype(np.float32)
+    old = compress.multilevel(
+        compress.recurrent_start(jnp.asarray(vectors @ turn), 12, bits), jnp.asarray(vectors @ turn)
+    )
+    params = compress.compatible_start(jnp.asarray(vectors[:400]), old[:400], 16, bits)
+    new = compress.multilevel(params, jnp.asarray(vectors[400:]))[:, :12]
+    assert float((jnp.sign(new) == jnp.sign(old[400:])).mean()) > 0.9
+    assert float(jnp.square(new - old[400:]).mean()) < 0.35 * float(jnp.square(old[400:]).mean())
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (
+            lambda: compress.compatible_start(jnp.ones((3, 4)), jnp.ones((3, 9)), 8, 2),
+            r"wanted an old code of each of 3 vectors, of 8 dimensions or fewer, got \[3, 9\]",
+        ),
+        (
+            lambda: compress.compatible_start(jnp.ones((3, 4)), jnp.ones((2, 8)), 8, 2),
+            r"wanted an old code of each of 3 vectors, of 8 dimensions or fewer, got \[2, 8\]",
+        ),
+    ],
+)
+def test_no_such_compatible_start(make, said, as_users_call):
+    with pytest.raises(ValueError, match=said):
+        make()
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [

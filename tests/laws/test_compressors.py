@@ -110,6 +110,7 @@ CASES = [
     Case(compress.int4(), whole, lambda sample: extent(sample) / 30),
     Case(compress.int4(0.1), whole, extent),
     Case(compress.pca(5), projected, lengths(1e-6), rounding=1e-4),
+    Case(compress.itq(12), about, lengths(1e-6), rounding=1e-4, steady=False),
     Case(compress.rotate(3), about, lengths(1e-6)),
     Case(compress.hadamard(3), about, lengths(1e-6)),
     Case(compress.chain(compress.hadamard(), compress.int8()), about, lengths(0.02)),
