@@ -4,7 +4,15 @@ import importlib
 
 from jaxemb.claims.claim import Claim
 
-CLAIMS: tuple[str, ...] = ("distilled_sentence_embedding", "matryoshka_2d")
+CLAIMS: tuple[str, ...] = (
+    "defsent_plus",
+    "distilled_sentence_embedding",
+    "dupmae",
+    "lg_anna",
+    "matryoshka_2d",
+    "peg",
+    "sesa",
+)
 """The names of all claims: modules of this folder that have a `CLAIM`, and recipes of the same name."""
 
 

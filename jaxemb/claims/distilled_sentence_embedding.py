@@ -63,7 +63,7 @@ def opened(where: Where, split: str = "test") -> Data:
     """Pairs of packages; those of `split`, which may be `validation`, are measured on."""
     index = debian_in(where.data)
     pairs = related(index, "train", PACKAGES, PAIRS, seed=0)
-    test = related(index, split, None, TEST, seed=0)
+    test = related(index, split, None, TEST, seed=1)  # seed 0 was looked at while the teacher's steps were chosen
     words = word_tokenizer((text for pair in pairs for text in (pair.first, pair.second)), SHAPE.vocab_size)
     return Data(index.name, pairs, test, words)
 
@@ -254,7 +254,8 @@ CLAIM = Claim(
     scale="12,000 pairs of 6,000 Debian packages, their tags' Jaccard index as the label; 2,000 pairs of packages of "
     "other sources to test; teacher and student of 2 layers of 64 dimensions, 800 and 400 steps of 64 pairs",
     differs="the teacher is as small as the student and begins from nothing, so that it need not be better than a "
-    "student with all labels; regression for GLUE's tasks",
+    "student with all labels; regression for GLUE's tasks; the teacher's steps were chosen after another draw of pairs "
+    "from the same test packages had been looked at for one seed, its rate by validation",
     minutes=5,
     margins=(
         Margin(METRIC, FEW_TAUGHT, over=FEW, every=0.05),

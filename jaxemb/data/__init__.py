@@ -17,11 +17,14 @@ from jaxemb.data.characters import byte_tokenizer, character_tokenizer
 from jaxemb.data.definitions import Definitions, dictionary, of_synsets, single_words, telling, word_ids
 from jaxemb.data.filtering import above_quantile, check_negatives
 from jaxemb.data.images import pixels
+from jaxemb.data.instructed import ended, instruct, instructed, shots
+from jaxemb.data.listed import Listed, check_listed, listed, of_labels
 from jaxemb.data.mixture import Mixture, mixture, tempered
 from jaxemb.data.near_duplicates import first_copies
 from jaxemb.data.pairs import Pair, Pairs, document_keys, documents_of, read_pairs
 from jaxemb.data.preprocessing import Preprocessing
 from jaxemb.data.prompted import prompted
+from jaxemb.data.remembered import Remembered
 from jaxemb.data.streams import Stream, stream
 from jaxemb.data.task import Task, cap
 from jaxemb.data.texts import Documents, read_texts, stream_texts
@@ -32,10 +35,12 @@ from jaxemb.data.words import word_tokenizer
 __all__ = [
     "Definitions",
     "Documents",
+    "Listed",
     "Mixture",
     "Pair",
     "Pairs",
     "Preprocessing",
+    "Remembered",
     "Stream",
     "Task",
     "Tokenizer",
@@ -45,16 +50,22 @@ __all__ = [
     "byte_tokenizer",
     "cap",
     "character_tokenizer",
+    "check_listed",
     "check_negatives",
     "debian",
     "dictionary",
     "document_keys",
     "documents_of",
+    "ended",
     "first_copies",
     "grouped",
+    "instruct",
+    "instructed",
     "judged",
+    "listed",
     "mixture",
     "negatives",
+    "of_labels",
     "of_synsets",
     "pixels",
     "preprocessing",
@@ -64,6 +75,7 @@ __all__ = [
     "read_pairs",
     "read_texts",
     "sentence_similarity",
+    "shots",
     "single_words",
     "stream",
     "stream_texts",

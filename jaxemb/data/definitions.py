@@ -62,8 +62,8 @@ def single_words(tokenizer: Tokenizer, given: Definitions) -> Definitions:
 
     Raises: ValueError when fewer than two are.
     """
-    rows = _ids(tokenizer, given.entries)
-    there = {word for word, row in zip(given.entries, rows, strict=True) if _single(tokenizer, row)}
+    rows, unknown = _ids(tokenizer, given.entries), tokenizer.unknown
+    there = {word for word, row in zip(given.entries, rows, strict=True) if _single(row, unknown)}
     pairs = ((given.entries[place], text) for text, place in zip(given.texts, given.entry, strict=True))
     return dictionary((word, text) for word, text in pairs if word in there)
 
@@ -73,9 +73,9 @@ def word_ids(tokenizer: Tokenizer, entries: Sequence[str]) -> Int[np.ndarray, " 
 
     Raises: ValueError that names the first entry of several tokens, or of an unknown one.
     """
-    rows = _ids(tokenizer, entries)
+    rows, unknown = _ids(tokenizer, entries), tokenizer.unknown
     for word, row in zip(entries, rows, strict=True):
-        if not _single(tokenizer, row):
+        if not _single(row, unknown):
             raise ValueError(f"word_ids: wanted entries of one known token, got {word!r} of {len(row)}: {row.tolist()}")
     return np.array([row[0] for row in rows], np.int32)
 
@@ -97,5 +97,5 @@ def _ids(tokenizer: Tokenizer, words: Sequence[str]) -> list[np.ndarray]:
     return tokenizer.limited(None, add_special=False).ids(words).rows
 
 
-def _single(tokenizer: Tokenizer, row: np.ndarray) -> bool:
-    return len(row) == 1 and int(row[0]) != tokenizer.unknown
+def _single(row: np.ndarray, unknown: int | None) -> bool:
+    return len(row) == 1 and int(row[0]) != unknown

@@ -6,7 +6,7 @@ All is drawn with `jax.random` from one key a text, so that no draw depends on h
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Int, Shaped
 
 from jaxemb.types import Tokens
 
@@ -78,6 +78,24 @@ def _covered(key: Array, words: Int[Array, " t"], rate: float) -> Bool[Array, " 
     before = jax.lax.cummax(jnp.where(first, jnp.arange(t), 0))  # tokens of the words before
     fits = (before + sizes[jnp.maximum(ordered, 0)] <= budget) | (before == 0)
     return jnp.zeros(t, bool).at[order].set(fits & (ordered >= 0))
+
+
+def chosen_first(chosen: Bool[Array, "b t"], count: int, *values: Shaped[Array, "b t ..."]) -> tuple[Array, ...]:
+    """So many positions of each text, those chosen before others, each kind in its order: what is read where few are.
+
+    >>> print(chosen_first(jnp.array([[False, True, True]]), 2, jnp.array([[5, 6, 7]]))[0])
+    [[6 7]]
+
+    Args:
+      count: of the positions that stay; where more are chosen, the last of them go.
+      values: arrays with an entry, or a vector, a position; `chosen` may be one of them.
+    Returns: the same arrays with `count` positions, `[b, count, ...]`.
+    Raises: ValueError for a count that is not from 1 to `t`.
+    """
+    if not 1 <= count <= chosen.shape[1]:
+        raise ValueError(f"chosen_first: wanted a count from 1 to {chosen.shape[1]}, got {count}")
+    places = jnp.argsort(~chosen, axis=1, stable=True)[:, :count]
+    return tuple(jax.vmap(lambda row, own: row[own])(each, places) for each in values)
 
 
 def corrupted(

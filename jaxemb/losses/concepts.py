@@ -68,6 +68,7 @@ def rare_weight(share: Float[np.ndarray, " c"], most: float = 20.0) -> Float[np.
     return np.sqrt(np.minimum(most, (1 - share) / share))
 
 
+@declared("pairs")
 def activation_sum(query: Float[Array, "b c"], document: Float[Array, "n c"]) -> Float[Array, " b"]:
     """How many concepts a text has, each as much as `sigmoid` of its logit: what makes vectors sparse when it is small.
 

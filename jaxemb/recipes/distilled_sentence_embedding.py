@@ -131,12 +131,14 @@ def optimizer(cfg: Config) -> optax.GradientTransformation:
 
 def check(cfg: Config, tokenizer: Tokenizer, pairs: Sequence[Judged]) -> None:
     """Raises: ValueError that names the first pair that no student can learn from: without a token in one of its texts,
-    with a label of no class, or with another number of scores than there are classes."""
+    with a label of no class, with another number of scores than there are classes, or with one that is not finite."""
     check_judged(pairs, classes=cfg.classes if cfg.classes > 1 else None)
     check_tokens(pairs, tokenizer)
     for pair in pairs:
         if cfg.alpha > 0 and len(pair.scores) != cfg.classes:
             raise ValueError(f"pair {pair.id!r}: {len(pair.scores)} scores of the teacher, the head has {cfg.classes}")
+        if cfg.alpha > 0 and not np.isfinite(pair.scores).all():
+            raise ValueError(f"pair {pair.id!r}: wanted finite scores of the teacher, got {pair.scores}")
 
 
 def run(

@@ -28,6 +28,7 @@ from jaxemb.data import masking
 from jaxemb.encode import BertConfig, Sparse, WordScorer
 from jaxemb.encode.functional import Functional
 from jaxemb.encode.text.enhanced import EnhancedDecoder
+from jaxemb.losses.reconstruction import POSITIONS
 from jaxemb.types import Backbone, Batch, Embedder, Objective, Params, Tokens
 
 HEAD = WordScorer(dense="transform.dense", norm="transform.LayerNorm", decoder="decoder", bias="bias")
@@ -41,6 +42,7 @@ class Config:
     decoder_weight: of writing the text again from its vector; 0 leaves it out.
     bow_weight, bow_norm: of reading its words from its tokens; 0 leaves it out.
     dense, sparse: in use, how many dimensions and words a text keeps.
+    positions: of a text, whose logits of all words are made at a time; fewer are quicker where they fit a cache.
     mask, special: the id of the mask token, and how many ids from 0 on are no words.
     """
 
@@ -51,6 +53,7 @@ class Config:
     bow_norm: Literal["tokens", "none"] = "tokens"
     dense: int = 384
     sparse: int = 384
+    positions: int = POSITIONS
     mask: int = 4
     special: int = 5
 
@@ -62,6 +65,7 @@ class Duplex(NamedTuple):
     backbone: Backbone
     head: Functional
     decoder: EnhancedDecoder
+    positions: int
 
 
 def duplex(cfg: Config, shape: BertConfig, *, dtype: DTypeLike = jnp.float32) -> Duplex:
@@ -71,15 +75,21 @@ def duplex(cfg: Config, shape: BertConfig, *, dtype: DTypeLike = jnp.float32) ->
     """
     for rate in (cfg.mask_rate, cfg.decoder_mask_rate):
         masking.check_rate("dupmae", rate)
-    if min(cfg.decoder_weight, cfg.bow_weight) < 0:
+    if not (cfg.decoder_weight >= 0 and cfg.bow_weight >= 0):
         raise ValueError(f"dupmae: weights must be 0 or more, got {cfg.decoder_weight} and {cfg.bow_weight}")
+    if not 0 < cfg.special < shape.vocab_size or not 0 <= cfg.mask < cfg.special:
+        raise ValueError(
+            f"dupmae: wanted mask below special, and both in the vocabulary of {shape.vocab_size}, "
+            f"got {cfg.mask} and {cfg.special}"
+        )
     if not (1 <= cfg.dense <= shape.hidden_size and 1 <= cfg.sparse <= shape.vocab_size):
         raise ValueError(
             f"dupmae: wanted dense from 1 to {shape.hidden_size} and sparse from 1 to {shape.vocab_size}, "
             f"got {cfg.dense} and {cfg.sparse}"
         )
     head = encode.word_head(HEAD, shape.vocab_size, shape.hidden_size, dtype=dtype)
-    return Duplex(shape, encode.bert(shape, dtype=dtype), head, encode.enhanced_decoder(shape, dtype=dtype))
+    decoder = encode.enhanced_decoder(shape, dtype=dtype)
+    return Duplex(shape, encode.bert(shape, dtype=dtype), head, decoder, cfg.positions)
 
 
 def init(cfg: Config, model: Duplex, key: Array) -> Params:
@@ -117,16 +127,19 @@ def objective(cfg: Config, model: Duplex) -> Objective:
         )
         states = model.backbone.apply(params["encoder"], text._replace(ids=changed))
         head = partial(words, model, params)
+        scored = partial(losses.token_cross_entropy, head=head, positions=model.positions)
         real = numbers >= 0
-        terms = {"masked": losses.token_cross_entropy(states, ids, chosen, head=head)}
+        few = max(1, round(cfg.mask_rate * ids.shape[1]))  # as `covered` has at most, but for a single longer word
+        there, hidden, counted = masking.chosen_first(chosen, few, states, ids, chosen)
+        terms = {"masked": scored(there, hidden, counted)}
         if cfg.decoder_weight:
             seen = masking.visible(seeing, numbers, mask, cfg.decoder_mask_rate)
             vector = states[:, 0]
             written = model.decoder.apply(params["decoder"], params["encoder"]["embeddings"], vector, text, seen)
-            terms["decoded"] = cfg.decoder_weight * losses.token_cross_entropy(written, ids, real, head=head)
+            terms["decoded"] = cfg.decoder_weight * scored(written, ids, real)
         if cfg.bow_weight:
-            read = losses.bag_of_words(states, ids, ordinary(text), words=real, head=head, norm=cfg.bow_norm)
-            terms["words"] = cfg.bow_weight * read
+            bag = partial(losses.bag_of_words, head=head, norm=cfg.bow_norm, positions=model.positions)
+            terms["words"] = cfg.bow_weight * bag(states, ids, ordinary(text), words=real)
         total = jnp.stack(list(terms.values())).sum(axis=0)
         return total, {name: each.mean() for name, each in terms.items()}
 
@@ -141,7 +154,8 @@ def ordinary(text: Tokens) -> Array:
 def vectors(model: Duplex, params: Params, text: Tokens) -> tuple[Float[Array, "b d"], Float[Array, "b v"]]:
     """The first token's state, and how much of each word the others have."""
     states = model.backbone.apply(params["encoder"], text)
-    return states[:, 0], losses.lexical_pool(states, ordinary(text), head=partial(words, model, params))
+    head = partial(words, model, params)
+    return states[:, 0], losses.lexical_pool(states, ordinary(text), head=head, positions=model.positions)
 
 
 def embedder(cfg: Config, model: Duplex, params: Params) -> Embedder:

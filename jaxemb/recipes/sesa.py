@@ -101,12 +101,18 @@ def tokens(tokenizer: Tokenizer, texts: Sequence[str], length: int) -> Tokens:
 def batches(cfg: Config, pairs: Judged, items: Tagged, *, seed: int) -> train.Batches:
     """Pairs and tagged texts, drawn by themselves.
 
-    Raises: ValueError for labels that are missing for `binary` or given else, not 0 or 1, or all alike.
+    Raises: ValueError for labels that are missing for `binary` or given else, not 0 or 1, or all alike; for concepts
+      that are not 0 or 1, or of another number of texts.
     """
     if (cfg.relevance == "binary") != (pairs.label is not None):
         raise ValueError(f"sesa: labels are for relevance 'binary', which this is {cfg.relevance!r}")
     if pairs.label is not None and set(np.unique(pairs.label).tolist()) != {0, 1}:
         raise ValueError(f"sesa: wanted labels of both 0 and 1, and no other, got {np.unique(pairs.label)[:5]}")
+    if items.known.ndim != 2 or len(items.known) != len(items.item.ids) or not set(np.unique(items.known)) <= {0, 1}:
+        raise ValueError(
+            f"sesa: wanted concepts of {len(items.item.ids)} texts as 0 and 1, got {list(items.known.shape)} of "
+            f"{np.unique(items.known)[:5]}"
+        )
 
     def rows(given: Judged | Tagged, chosen: Sequence[int]) -> Batch:
         there = {name: value for name, value in given._asdict().items() if value is not None}

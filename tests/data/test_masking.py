@@ -84,3 +84,14 @@ def test_texts_without_words_and_ids_outside_are_refused():
         masking.word_numbers(Tokens(np.array([[2, 8]]), np.ones((1, 2), np.int32)), special)
     with pytest.raises(ValueError, match="mask and first below 8"):
         masking.corrupted(jax.random.key(0), WORDS, WORDS > 0, mask=8, first=5, vocabulary=8)
+
+
+def test_chosen_positions_stand_first():
+    chosen = jnp.array([[False, True, False, True], [True, False, False, False]])
+    ids, states = jnp.arange(8).reshape(2, 4), jnp.arange(16.0).reshape(2, 4, 2)
+    got, rows, some = masking.chosen_first(chosen, 2, ids, states, chosen)
+    assert got.tolist() == [[1, 3], [4, 5]]
+    assert rows[0].tolist() == [[2, 3], [6, 7]]
+    assert some.tolist() == [[True, True], [True, False]]
+    with pytest.raises(ValueError, match="from 1 to 4, got 5"):
+        masking.chosen_first(chosen, 5, ids)

@@ -91,6 +91,19 @@ def test_rules_hold_together(tmp_path):
     assert mined(tmp_path, rules=[absolute_margin(0.0), at_most(0.5)])[0] == ("zero",)
 
 
+def test_too_few_are_filled_from_lower_ranks(tmp_path):
+    """Of `a` the ranks are two, five, zero; of `b` seven, five, zero, two."""
+    rule = at_most(0.75)
+    assert mined(tmp_path, ranks=(0, 2), rules=[rule]) == [("five",), (), ("five",)]
+    report, pairs = run(tmp_path, ranks=(0, 2), deeper=4, rules=[rule])
+    assert [pair.negatives for pair in pairs] == [("five", "zero"), ("zero", "two"), ("five", "zero")]
+    assert report.ranks.tolist() == [0, 2, 3, 1]
+    assert report.candidates == report.kept + sum(report.dropped.values())
+    few, _ = run(tmp_path, ranks=(0, 2), deeper=3, rules=[rule])
+    assert (few.short, few.kept) == (1, 5)
+    assert mined(tmp_path, ranks=(0, 2), deeper=4) == mined(tmp_path, ranks=(0, 2))  # nothing is missing there
+
+
 def test_where_the_own_document_was_not_found_nothing_is_known_to_be_worse(tmp_path):
     def shallow(queries, k):
         return search(queries, 1)
@@ -196,6 +209,7 @@ def constant(value):
         ({"ranks": (8, 12)}, "ranks that begin among the 8 documents, got 8"),
         ({"ranks": (6, 12), "short": "fill"}, r"no negative is left for any of 3 pairs; .*'before rank 6': 10"),
         ({"short": "pad"}, "got 'pad'"),
+        ({"deeper": 4}, "wanted deeper to be 5 or more, the end of the ranks, got 4"),
         ({"queries": ["a"]}, "wanted queries for each of the 3 pairs, got 1"),
         ({"answers": [[0]]}, "wanted answers for each of the 3 pairs, got 1"),
         ({"answers": [[], [8], []]}, r"answers of pair 1 must be rows of the 8 documents, got \[8\]"),

@@ -213,6 +213,31 @@ OTHERS = [
         free=free("teacher"),
     ),
 ]
+
+
+def concepts_above_zero(query, document, **kwargs):
+    """Concepts are 0 or 1, which vectors drawn by chance are not."""
+    return losses.concept_classification(query, (document > 0).astype(query.dtype), **kwargs)
+
+
+CONCEPTS = losses.with_form(concepts_above_zero, losses.form_of(losses.concept_classification))
+OTHERS += [
+    Case(
+        "concept_classification",
+        partial(CONCEPTS, positive_weight=jnp.array([0.5, 2.0, 1.0, 0.7])),
+        free=free("length", "teacher"),
+    ),
+    Case("activation_sum", losses.activation_sum, free=free("length", "teacher")),
+    Case(
+        "progressive",
+        partial(losses.progressive(warm, 2), strength=0.7),
+        free=free("order", "slope"),
+        negatives=2,
+        fewest=2,
+    ),
+    Case("weighted_negatives", partial(losses.weighted_negatives(warm, 0.5), strength=0.7), free=free("slope")),
+    Case("focal", losses.focal(warm), free=free("slope")),
+]
 LOSSES = PLAIN + MADE + OTHERS
 WHOLE = frozenset(
     {
@@ -228,6 +253,7 @@ WHOLE = frozenset(
         "variance",
         "covariance",
         "global_orthogonal",
+        "progressive",
     }
 )
 """Those of a whole batch, without rows of their own."""

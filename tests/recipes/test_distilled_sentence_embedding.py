@@ -128,6 +128,11 @@ def test_more_layers_than_there_are_are_refused():
     [
         (CONFIG, PAIRS[0], "pair '0-1': 0 scores of the teacher, the head has 1"),
         (CONFIG, PAIRS[0]._replace(scores=(1.0, 2.0)), "2 scores of the teacher, the head has 1"),
+        (
+            CONFIG,
+            PAIRS[0]._replace(scores=(float("nan"),)),
+            "pair '0-1': wanted finite scores of the teacher, got .nan",
+        ),
         (CONFIG, SCORED[0]._replace(second=" "), "no token in its second text"),
         (CONFIG, SCORED[0]._replace(label=float("inf")), "finite label"),
         (replace(CONFIG, classes=3), SCORED[0]._replace(label=3), "class from 0 to 2 as label, got 3"),

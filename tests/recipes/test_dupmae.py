@@ -75,6 +75,19 @@ def test_terms_of_no_weight_are_left_out(params):
     np.testing.assert_allclose(parts["masked"], each.mean(), rtol=1e-6)
 
 
+def test_the_masked_loss_of_few_positions_is_that_of_all(params):
+    given = {**batch([0, 1, 2]), "key": jax.random.key(3)}
+    _, shown = jax.jit(dupmae.objective(replace(CFG, decoder_weight=0.0, bow_weight=0.0), MODEL))(params, given)
+    covering, corrupting, _ = jax.random.split(given["key"], 3)
+    chosen = masking.covered(covering, jnp.asarray(given["words"]), CFG.mask_rate)
+    ids = jnp.asarray(given["text"].ids)
+    changed = masking.corrupted(corrupting, ids, chosen, mask=CFG.mask, first=CFG.special, vocabulary=24)
+    states = MODEL.backbone.apply(params["encoder"], given["text"]._replace(ids=changed))
+    head = partial(dupmae.words, MODEL, params)
+    each = losses.token_cross_entropy(states, ids, chosen, head=head)
+    np.testing.assert_allclose(shown["masked"], each.mean(), rtol=1e-5)
+
+
 def test_the_decoder_reaches_the_encoder_through_the_vector_alone(params):
     text = texts(2)
     seen = masking.visible(jax.random.key(0), jnp.asarray(masking.word_numbers(text, SPECIAL)), text.mask, 0.5)
@@ -116,6 +129,8 @@ def test_words_are_read_from_all_tokens_but_the_first(params):
         ({"mask_rate": 0.0}, "above 0 and below 1, got 0"),
         ({"decoder_mask_rate": 1.0}, "above 0 and below 1, got 1"),
         ({"bow_weight": -0.1}, "0 or more"),
+        ({"bow_weight": float("nan")}, "0 or more"),
+        ({"mask": 99, "special": 200}, "wanted mask below special, and both in the vocabulary of 24, got 99 and 200"),
         ({"dense": 17}, "dense from 1 to 16"),
         ({"sparse": 0}, "sparse from 1 to 24"),
         ({"sparse": 25}, "sparse from 1 to 24"),

@@ -361,6 +361,9 @@ def test_labels_and_texts_are_refused():
             made(binary, pairs._replace(label=label))
     with pytest.raises(ValueError, match="labels are for"):
         made(CFG, pairs)
+    for known in (items.known.astype(int) * 2, items.known[:-1], np.where(items.known, np.nan, 0.0)):
+        with pytest.raises(ValueError, match=f"wanted concepts of {len(items.known)} texts as 0 and 1, got"):
+            sesa.batches(CFG, toy()[0], sesa.Tagged(items.item, known), seed=0)
     words = data.word_tokenizer(["a net game"], 9)
     assert sesa.tokens(words, ["a game"], 4).ids.shape == (1, 4)
     with pytest.raises(ValueError, match="text 1 has no token: ' '"):

@@ -28,6 +28,7 @@ def mine(
     *,
     negatives: int = 5,
     ranks: tuple[int, int] = (0, 100),
+    deeper: int | None = None,
     rules: Sequence[Rule] = (),
     pick: Pick = top,
     short: Literal["fill", "leave", "drop"] = "fill",
@@ -59,6 +60,7 @@ def mine(
       negatives: how many for each pair.
       ranks: the first, from 0, and the one after the last; answers are not counted.  `search` is asked for as many more
         as answer any query, so that copies of a text among the documents may cost the last ranks.
+      deeper: where the rules leave too few at these ranks, the next that they keep are taken, up to this rank.
       rules: all must hold; `absolute_margin`, `relative_margin`, `at_most`.
       pick: which candidates are taken, best first: by the teacher's scores, without one by rank.  `top` or `uniform`.
       short: what becomes of a pair with too few: `fill` adds random documents that the search did not find and that do
@@ -77,11 +79,15 @@ def mine(
     """
     path = Path(path)
     _check_settings(path, negatives, ranks, short, block)
+    end = ranks[1] if deeper is None else deeper
+    if end < ranks[1]:
+        raise ValueError(f"mine: wanted deeper to be {ranks[1]} or more, the end of the ranks, got {deeper}")
     _check_sizes(len(pairs), len(documents), ranks[0], {"queries": queries, "answers": answers, "positive": positive})
     if teacher is not None and positive is not None:
         raise ValueError("mine: wanted a teacher or the search's positive scores, got both")
-    look = Looking(pairs, documents, search, queries=queries, judged=answers, positive=positive, ranks=ranks)
-    count = Count(ranks=np.zeros(ranks[1], np.int64))
+    reached = (ranks[0], end)
+    look = Looking(pairs, documents, search, queries=queries, judged=answers, positive=positive, ranks=reached)
+    count = Count(ranks=np.zeros(end, np.int64))
     with atomic.file(path) as partial:
         with (
             partial.open("w", encoding="utf-8", newline="\n") as out,
@@ -91,7 +97,7 @@ def mine(
                 looked = list(look(start, min(start + block, len(pairs)), count))
                 for one in _taught(teacher, looked, documents) if teacher is not None else looked:
                     draw = np.random.default_rng([seed, one.row])
-                    chosen = _chosen(one, rules, pick, negatives, draw, count.dropped)
+                    chosen = _chosen(one, rules, pick, negatives, ranks[1], draw, count.dropped)
                     filled = _fill(one, chosen, negatives, look.corpus, draw) if short == "fill" else []
                     if count.take(chosen, filled, wanted=negatives, drop=short == "drop"):
                         texts = [documents[row] for row in (*chosen.rows.tolist(), *filled)]
@@ -163,9 +169,15 @@ def _taught(teacher: Teacher, looked: Sequence[Looked], documents: Sequence[str]
 
 
 def _chosen(
-    one: Looked, rules: Sequence[Rule], pick: Pick, wanted: int, draw: np.random.Generator, dropped: Counter[str]
+    one: Looked,
+    rules: Sequence[Rule],
+    pick: Pick,
+    wanted: int,
+    end: int,
+    draw: np.random.Generator,
+    dropped: Counter[str],
 ) -> Candidates:
-    """What rules keep and `pick` takes."""
+    """What rules keep and `pick` takes of the ranks before `end`; then, as far as needed, the first of those behind."""
     left = one.found
     for rule in rules:
         if rule.adapts and np.isnan(one.positive):
@@ -177,7 +189,10 @@ def _chosen(
                 raise ValueError(f"mine: pair {one.row}, {one.pair.query[:60]!r}: {problem}") from None
         dropped[reason] += len(left.rows) - int(keeps.sum())
         left = left.at(keeps)
-    taken = left.at(pick(draw, one.positive, left.scores, min(wanted, len(left.rows))))
+    near, far = left.at(left.ranks < end), left.at(left.ranks >= end)
+    picked = near.at(pick(draw, one.positive, near.scores, min(wanted, len(near.rows))))
+    more = far.at(np.arange(min(wanted - len(picked.rows), len(far.rows))))
+    taken = Candidates(*(np.concatenate(parts) for parts in zip(picked, more, strict=True)))
     dropped["not needed"] += len(left.rows) - len(taken.rows)
     return taken
 
