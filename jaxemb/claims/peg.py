@@ -30,7 +30,7 @@ from jaxemb.types import Batch, Params, Tokens
 WORDS, SIZE, COUNTS, LENGTHS = 8000, 96, (5000, 500, 2000), (16, 48)
 NOISE, METRIC = 0.3, "mrr@10"
 LARGE = 13_336
-"""Pairs with which a query meets 80,000 documents: six each."""
+"""Rows with which a query is compared with 80,000 rows of documents, six each; pairs come round again to fill them."""
 CONFIG = Config(temperature=0.05, steps=300, learning_rate=3e-3, query_tokens=LENGTHS[0], document_tokens=LENGTHS[1])
 HARD = replace(CONFIG, negatives=5)
 PLAIN = replace(CONFIG, negatives=0, weighing="none")
@@ -44,7 +44,7 @@ CLEAN, NOISY = "{}, clean", "{}, noisy"
 
 
 def measure(where: Where) -> Iterator[Record]:
-    """Ranks of each way of training on clean pairs and on noisy ones; then one step with 80,000 documents a query."""
+    """Ranks of each way of training on clean pairs and on noisy ones; then one step with 80,000 rows of documents."""
     read = described(where.data, COUNTS, words=WORDS, dimensions=SIZE, lengths=LENGTHS, siblings=True)
     task = f"{read.revision}/test[{COUNTS[2]}]"
     clean = whole(read, read.train.pairs, seed=0)
@@ -126,7 +126,7 @@ def trained(read: Described, config: Config, pairs: Batch, seed: int, what: str)
 
 
 def large_step(read: Described, pairs: Batch, task: str) -> Iterator[Record]:
-    """One step of as many pairs as the paper's, in texts at a time and tiles of scores: how long it takes here."""
+    """One step of as many rows as the paper's, in texts at a time and tiles of scores: how long it takes here."""
     config = replace(HARD, batch_size=LARGE, rows=4096)
     batch = jax.tree.map(jnp.asarray, some(pairs, config, np.resize(np.arange(COUNTS[0]), LARGE)))
     optimizer = optax.adam(1e-3)
@@ -138,10 +138,14 @@ def large_step(read: Described, pairs: Batch, task: str) -> Iterator[Record]:
     start = time.perf_counter()
     jax.block_until_ready(compiled(params, state, batch, {}, train.counted()).loss)
     seconds = time.perf_counter() - start
-    name = f"one step of {LARGE} pairs"
+    name = f"one step of {LARGE} rows of {COUNTS[0]} pairs"
     documents = LARGE * (1 + config.negatives)
     for metric, value in (
-        ("documents_per_query", float(documents)),
+        ("document_rows_per_query", float(documents)),
+        (
+            "documents_that_differ",
+            float(len(np.unique(np.asarray(batch["document_key"]).reshape(documents, -1)[:, 0]))),
+        ),
         ("step_s", seconds),
         ("step_gb", (needed.temp_size_in_bytes + needed.argument_size_in_bytes) / 1e9),
     ):

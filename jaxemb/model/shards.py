@@ -35,7 +35,7 @@ class Format(NamedTuple):
 
 
 def _write_safetensors(shard: Shard, path: Path) -> None:
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     names = [name.encode() for name in shard.ids]
     tensors = {
@@ -44,7 +44,7 @@ def _write_safetensors(shard: Shard, path: Path) -> None:
         "ids": np.frombuffer(b"".join(names), np.uint8),
         "id_ends": np.cumsum([len(name) for name in names], dtype=np.int64),
     }
-    save_file(tensors, path)
+    path.write_bytes(save(tensors))  # `save_file` has a temporary file of its own, which a kill would leave
 
 
 def _read_safetensors(path: Path) -> Shard:

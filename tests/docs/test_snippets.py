@@ -39,8 +39,13 @@ def run(page, namespace):
             exec(compile("\n" * start + code, str(page), "exec"), namespace)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("page", documents(), ids=lambda page: page.relative_to(ROOT).as_posix())
+def asked(page):
+    """A page as a case; what a recipe's page shows its own tests do as well, so that `-m grid` alone runs it."""
+    marks = pytest.mark.grid if page.parent.name == "recipes" else pytest.mark.slow
+    return pytest.param(page, id=page.relative_to(ROOT).as_posix(), marks=marks)
+
+
+@pytest.mark.parametrize("page", [asked(page) for page in documents()])
 def test_snippets_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run(page, {"__name__": "snippet"})
