@@ -50,6 +50,7 @@ def test_no_centre_is_wasted():
     assert {tuple(row) for row in centres.round(4).tolist()} == {(0.0, 0.0), (5.0, 0.0), (0.0, 5.0), (9.0, 9.0)}
 
 
+@pytest.mark.grid
 def test_fewer_vectors_than_centres_and_copies_of_one(clustered):
     for sample in (clustered(60, 8)[:7], np.repeat(clustered(60, 8)[:1], 7, axis=0)):
         for made in (compress.pq(2, 5), compress.rq(2, 5)):
@@ -72,6 +73,7 @@ def test_errors_are_those_of_faiss(made, factory, clustered):
     assert error(made, vectors, vectors) <= 1.05 * theirs
 
 
+@pytest.mark.grid
 def test_opq_shares_out_what_dimensions_say(clustered):
     vectors = clustered(600, 16) * np.geomspace(4, 0.05, 16).astype(np.float32)
     assert error(compress.opq(4, 4), vectors, vectors) < 0.8 * error(compress.pq(4, 4), vectors, vectors)
@@ -96,6 +98,7 @@ def test_codes_of_the_least_anisotropic_loss():
     assert got.mean() < nearest.mean()
 
 
+@pytest.mark.grid
 def test_anisotropic_errors_lie_across(clustered):
     vectors = clustered(600, 16)
     along = {}

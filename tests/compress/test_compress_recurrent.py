@@ -6,6 +6,8 @@ import pytest
 from jaxemb import compress
 from jaxemb.compress.recurrent import before_signs
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 
 def made_by_hand():
     """Two dimensions to two, of two bits: what is written is what is read, but for the second bit's sign."""
@@ -75,6 +77,7 @@ def test_the_start_is_a_scalar_quantizer_in_a_rotation(bits, clustered):
     assert along.mean() > {1: 0.78, 2: 0.9, 4: 0.95}[bits]
 
 
+@pytest.mark.grid
 def test_a_longer_code_reads_the_same_vector(clustered):
     vectors = jnp.asarray(clustered(400, 24))
     params = compress.recurrent_start(vectors, 48, 2)
@@ -91,6 +94,7 @@ def test_gradients_reach_every_leaf(clustered):
         assert (slope != 0).any(), name
 
 
+@pytest.mark.grid
 def test_a_query_before_its_signs_ranks_better(clustered):
     vectors = clustered(1100, 32)
     document, query = vectors[:1000], vectors[1000:]

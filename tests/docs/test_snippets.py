@@ -39,9 +39,13 @@ def run(page, namespace):
             exec(compile("\n" * start + code, str(page), "exec"), namespace)
 
 
+# Slow pages, all of which other tests do as well.
+SHOWN_BY_TESTS = ("train.md", "cross_encoders.md", "images.md")
+
+
 def asked(page):
-    """A page as a case; what a recipe's page shows its own tests do as well, so that `-m grid` alone runs it."""
-    marks = pytest.mark.grid if page.parent.name == "recipes" else pytest.mark.slow
+    """A page as a case; those of recipes and of `SHOWN_BY_TESTS` are run by `-m grid` alone."""
+    marks = pytest.mark.grid if page.parent.name == "recipes" or page.name in SHOWN_BY_TESTS else pytest.mark.slow
     return pytest.param(page, id=page.relative_to(ROOT).as_posix(), marks=marks)
 
 

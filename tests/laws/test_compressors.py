@@ -17,6 +17,8 @@ from jaxemb.types import Compressor
 
 DIM = 12  # no multiple of 8
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 
 class Case(NamedTuple):
     """A compressor, and how far it promises to stay from the vectors it was given.
@@ -123,15 +125,7 @@ CASES = [
     Case(compress.recurrent(16, 1), before_signs, lengths(2), own_space=True),
     Case(compress.recurrent(16, 2), before_signs, lengths(2), numbers=2, own_space=True),
 ]
-OFTEN = (
-    *(case.compressor.name for case in CASES[:9]),
-    "int4",
-    "pca-5",
-    "hadamard-3",
-    "rabitq-4",
-    "pq-4x4",
-    "bebr-16x2",
-)
+OFTEN = (*(case.compressor.name for case in CASES[:9]), "pq-4x4")
 """What every run asks; all of them are asked by `-m grid`."""
 
 

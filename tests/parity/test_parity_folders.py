@@ -57,7 +57,7 @@ def parts(request, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("pooling", ["mean", "lasttoken"])
+@pytest.mark.parametrize("pooling", ["mean", pytest.param("lasttoken", marks=pytest.mark.slow)])
 def test_a_family_goes_both_ways(parts, tmp_path, pooling):
     body = Transformer(str(parts))
     size = body.get_embedding_dimension()

@@ -38,6 +38,7 @@ def start(pairs, size=16, bits=2):
     return compress.recurrent_start(jnp.stack([pair.document for pair in pairs]), size, bits)
 
 
+@pytest.mark.grid
 def test_it_learns_what_to_keep():
     pairs, unseen = made(), made(200, seed=5)
     begin = start(pairs)

@@ -47,6 +47,7 @@ def params():
     return dupmae.init(CFG, MODEL, jax.random.key(0))
 
 
+@pytest.mark.grid
 def test_each_of_the_three_losses_falls(params, tmp_path):
     told = []
     train.fit(

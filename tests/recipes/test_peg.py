@@ -34,6 +34,7 @@ def found(params):
     return float((np.asarray(losses.info_nce(query, document[:12], temperature=0.1)) < 0.3).mean())
 
 
+@pytest.mark.grid
 @pytest.mark.parametrize(
     "settings",
     [

@@ -278,6 +278,7 @@ def toy(seed=0, label=False):
     return pairs, sesa.Tagged(texts(concept), np.eye(3, dtype=bool)[concept])
 
 
+@pytest.mark.grid
 @pytest.mark.parametrize(
     "changed",
     [
