@@ -16,18 +16,21 @@ COMMANDS: dict[str, type[commands.Command]] = {
     "encode": commands.Encode,
     "warm-up": commands.WarmUp,
     "merge": commands.Merge,
+    "adapt": commands.Adapt,
     "compress": commands.Compress,
     "index": commands.Index,
     "search": commands.Search,
     "bench": commands.Bench,
     "leaderboard": commands.Leaderboard,
     "claim": commands.Claim,
+    "tune": commands.Tune,
 }
 
 AGAIN = {
     "quickstart": "run it again: what is there is used",
     "train": "run it again: it goes on from its last checkpoint",
     "encode": "run it again: a folder of shards goes on where it was",
+    "tune": "run it again: vectors that are finished are used",
 }
 """What becomes of a command that is stopped, where something does."""
 

@@ -5,6 +5,10 @@ from types import ModuleType
 
 EXTRA = {
     "scann": "index",
+    "faiss": "index",
+    "usearch": "index",
+    "hnswlib": "peers",
+    "h5py": "bench",
     "tensorflow_datasets": "data",
     "array_record": "data",
     "grain": "data",

@@ -82,7 +82,7 @@ def test_train_then_merge(tmp_path):
     assert len((tmp_path / "m0.log.jsonl").read_text().splitlines()) == 4
     # Other settings are another run: its checkpoints are not taken for this one's.
     assert run("train", GOLDEN, pairs, tmp_path / "m0", "--seed", 7, *settings) == 2
-    for operator, more in (("average", ()), ("slerp", ("--weights", 0.3)), ("task-arithmetic", ("--base", GOLDEN))):
+    for operator, more in (("average", ()), ("task-arithmetic", ("--base", GOLDEN))):
         out = tmp_path / operator
         assert run("merge", tmp_path / "m0", tmp_path / "m1", "--out", out, "--operator", operator, *more) == 0
         assert model.fingerprint(model.load(out)) not in {
@@ -150,6 +150,21 @@ def test_merge_weighs_and_never_touches_its_models(tmp_path):
     assert run("merge", GOLDEN, "--out", tmp_path / "one") == 2
     assert run("merge", GOLDEN, tmp_path / "double", "--out", tmp_path / "two", "--base", GOLDEN) == 2
     assert model.fingerprint(model.load(tmp_path / "double")) == before
+
+
+def test_adapt_writes_a_bundle_that_a_new_model_can_ask(texts, tmp_path, capsys):
+    bundle, out, queries = tmp_path / "bundle", tmp_path / "adapted", tmp_path / "queries.txt"
+    assert run("index", GOLDEN, texts, bundle, "--kind", "exact") == 0
+    start = model.load(GOLDEN)
+    model.save(start._replace(params=jax.tree.map(lambda leaf: 1.1 * leaf, start.params)), tmp_path / "new")
+    queries.write_text("".join(f"{letter} {letter}\n" for letter in "bcdefghijk" * 4))
+    assert run("adapt", bundle, tmp_path / "new", queries, out, "--option", "procrustes") == 0
+    told = capsys.readouterr().out
+    assert all(name in told for name in ("old model", "identity", "shift", "procrustes", "index made again"))
+    assert index.bundle.load(out).adapter.between.name == "procrustes"
+    assert run("search", out, "e e a", "--k", 2) == 0
+    assert run("adapt", bundle, tmp_path / "new", queries, tmp_path / "no", "--option", "cubic") == 2
+    assert not (tmp_path / "no").exists()
 
 
 @pytest.mark.slow

@@ -40,7 +40,7 @@ def test_a_package_that_breaks_inside_is_not_called_missing(tmp_path, monkeypatc
         extras.load("scipy_broken")
 
 
-PROJECTS = {"PIL": "pillow", "sklearn": "scikit-learn", "lance": "lance-ray"}
+PROJECTS = {"PIL": "pillow", "sklearn": "scikit-learn", "lance": "lance-ray", "faiss": "faiss-cpu"}
 """What is installed for a package of another name, or brings it along."""
 
 

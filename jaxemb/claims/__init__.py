@@ -7,7 +7,8 @@ from the run; what was chosen after a look at data stands beside them, too.
 
 from jaxemb.claims.book import CLAIMS, claim
 from jaxemb.claims.claim import FEWEST_SEEDS, Claim, Finding, Margin, Where, judged, over_seeds
-from jaxemb.claims.report import page, planned, table, told
+from jaxemb.claims.report import page, planned, table, told, took
+from jaxemb.claims.rows import measured
 
 __all__ = [
     "CLAIMS",
@@ -18,9 +19,11 @@ __all__ = [
     "Where",
     "claim",
     "judged",
+    "measured",
     "over_seeds",
     "page",
     "planned",
     "table",
     "told",
+    "took",
 ]

@@ -5,6 +5,7 @@ import importlib
 from jaxemb.claims.claim import Claim
 
 CLAIMS: tuple[str, ...] = (
+    "bebr",
     "defsent_plus",
     "distilled_sentence_embedding",
     "dupmae",

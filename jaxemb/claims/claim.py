@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
 from jaxemb.evaluate import Interval
-from jaxemb.harness.record import Record
+from jaxemb.harness.record import Each, Record
 from jaxemb.train import Plan
 
 FEWEST_SEEDS = 3
@@ -27,6 +28,8 @@ class Where(NamedTuple):
 
 class Margin(NamedTuple):
     """What must hold between two rows, or of one.
+
+    A row that no seed changes has one value, which is compared with that of every seed.
 
     metric: that is compared, as records have it.
     row: a recipe of the records.
@@ -47,11 +50,15 @@ class Margin(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """A margin, what was seen of it for each seed, and whether it held."""
+    """A margin, what was seen of it, and whether it held.
+
+    each: what one of the values is of: a seed, a timed repeat, or `once` where neither row depends on either.
+    """
 
     margin: Margin
     values: tuple[float, ...]
     held: bool
+    each: Each = "seed"
 
 
 class Claim(NamedTuple):
@@ -62,10 +69,13 @@ class Claim(NamedTuple):
     published: the paper's figures, with their source; or that there are none to be had.
     scale: data, model and steps that are measured here.
     differs: from the paper, beside the scale.
-    minutes: how long it takes on two cores.
+    minutes: how long it takes on two cores, roughly; each run measures its own.
     margins: what has to hold.
-    measure: where -> records, each with one value a seed.
+    measure: where -> records, each with one value a seed; `once` where no seed changes it.
     plan: the training step at the paper's scale, compiled for several devices and not run.
+    legend: what rows are, where their names do not tell.
+    devices: that a CPU's cores are, of which each trains on its share of every batch; a step of small arrays keeps no
+      more than one core busy.
     """
 
     paper: str
@@ -77,6 +87,8 @@ class Claim(NamedTuple):
     margins: tuple[Margin, ...]
     measure: Callable[[Where], Iterable[Record]]
     plan: Callable[[], Mapping[str, Plan]]
+    legend: Mapping[str, str] = MappingProxyType({})
+    devices: int = 1
 
 
 def over_seeds(values: Sequence[float]) -> Interval:
@@ -98,7 +110,8 @@ def over_seeds(values: Sequence[float]) -> Interval:
 def judged(margins: Iterable[Margin], records: Sequence[Record]) -> list[Finding]:
     """Every margin against the records.
 
-    Raises: ValueError for a margin without a bound, one whose rows were not measured, or with fewer than three seeds.
+    Raises: ValueError for a margin without a bound, one whose rows were not measured, with fewer than three seeds, with
+      other numbers of them, or of which one was timed and the other trained.
     """
     return [_judged(one, records) for one in margins]
 
@@ -106,30 +119,40 @@ def judged(margins: Iterable[Margin], records: Sequence[Record]) -> list[Finding
 def _judged(margin: Margin, records: Sequence[Record]) -> Finding:
     if margin.least is None and margin.most is None and margin.every is None:
         raise ValueError(f"margin of {margin.row!r}: it has no bound, so nothing could break it")
-    values = _values(margin.metric, margin.row, records)
-    if margin.over is not None:
-        others = _values(margin.metric, margin.over, records)
-        if len(others) != len(values):
-            raise ValueError(f"margin: {margin.row!r} has {len(values)} seeds, {margin.over!r} has {len(others)}")
-        values = values / others if margin.ratio else values - others
+    rows = [_row(margin.metric, name, records) for name in (margin.row, margin.over) if name is not None]
+    each = _of_one(rows)
+    first, *others = (np.asarray(one.values) for one in rows)
+    values = first
+    for other in others:
+        values = first / other if margin.ratio else first - other
     mean = values.mean()
     held = (
         (margin.least is None or mean >= margin.least)
         and (margin.most is None or mean <= margin.most)
         and (margin.every is None or bool((values > margin.every).all()))
     )
-    return Finding(margin, tuple(values.tolist()), bool(held))
+    return Finding(margin, tuple(values.tolist()), bool(held), each)
 
 
-def _values(metric: str, row: str, records: Sequence[Record]) -> np.ndarray:
-    found = [one for one in records if one.metric == metric and one.recipe == row]
+def _row(metric: str, name: str, records: Sequence[Record]) -> Record:
+    found = [one for one in records if one.metric == metric and one.recipe == name]
     if len(found) != 1:
         rows = sorted({one.recipe for one in records if one.metric == metric})
-        raise ValueError(f"margin: wanted one record of {metric!r} of {row!r}, got {len(found)}; there are {rows}")
-    values = np.asarray(found[0].values)
-    if found[0].each not in ("seed", "repeat") or len(values) < FEWEST_SEEDS or not np.isfinite(values).all():
+        raise ValueError(f"margin: wanted one record of {metric!r} of {name!r}, got {len(found)}; there are {rows}")
+    (one,) = found
+    enough = one.each == "once" or (one.each in ("seed", "repeat") and len(one.values) >= FEWEST_SEEDS)
+    if not enough or not np.isfinite(one.values).all():
         raise ValueError(
-            f"margin: {metric!r} of {row!r}: wanted {FEWEST_SEEDS} seeds or repeats or more, all finite, "
-            f"got {found[0].values} a {found[0].each}"
+            f"margin: {metric!r} of {name!r}: wanted {FEWEST_SEEDS} seeds or repeats or more, or one value once, all "
+            f"finite, got {one.values} a {one.each}"
         )
-    return values
+    return one
+
+
+def _of_one(rows: Sequence[Record]) -> Each:
+    """What one difference of these rows is of."""
+    several = [one for one in rows if one.each != "once"]
+    if len({(one.each, len(one.values)) for one in several}) > 1:
+        found = " and ".join(f"{len(one.values)} {one.each}s of {one.recipe!r}" for one in several)
+        raise ValueError(f"margin: wanted as many values of both rows, and of the same kind, got {found}")
+    return several[0].each if several else "once"

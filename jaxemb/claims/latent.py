@@ -8,6 +8,7 @@ from jaxtyping import Float
 from scipy import sparse
 from scipy.sparse import linalg
 
+from jaxemb.data.bags import bags, rarity, unit
 from jaxemb.data.tokenize import Tokenizer
 from jaxemb.data.words import word_tokenizer
 
@@ -32,29 +33,19 @@ def latent(texts: Sequence[str], size: int) -> Latent:
     Source: Deerwester et al. 1990, "Indexing by latent semantic analysis".
     """
     tokenizer = word_tokenizer(texts, WORDS)
-    counts = _counts(tokenizer, texts)
-    with_it = np.bincount(counts.indices, minlength=counts.shape[1])
-    rarity = np.log(len(texts) / np.maximum(with_it, 1)).astype(np.float32)
-    *_, right = linalg.svds(_weighed(counts, rarity), k=size, random_state=np.random.default_rng(0))
-    return Latent(tokenizer, rarity, np.ascontiguousarray(right[::-1].T, np.float32))
+    counts = bags(texts, tokenizer)
+    rare = rarity(counts).astype(np.float32)
+    *_, right = linalg.svds(_weighed(counts, rare), k=size, random_state=np.random.default_rng(0))
+    return Latent(tokenizer, rare, np.ascontiguousarray(right[::-1].T, np.float32))
 
 
 def vectors(made: Latent, texts: Sequence[str]) -> Float[np.ndarray, "n d"]:
     """Texts as vectors of length one."""
-    rows = np.asarray(_weighed(_counts(made.tokenizer, texts), made.rarity) @ made.directions, np.float32)
+    rows = np.asarray(_weighed(bags(texts, made.tokenizer), made.rarity) @ made.directions, np.float32)
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
-def _counts(tokenizer: Tokenizer, texts: Sequence[str]) -> sparse.csr_matrix:
-    rows = tokenizer.ids(texts).rows
-    ends = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
-    found = sparse.csr_matrix((np.ones(ends[-1], np.float32), np.concatenate(rows), ends), (len(rows), tokenizer.size))
-    found.sum_duplicates()
-    return found
-
-
-def _weighed(counts: sparse.csr_matrix, rarity: Float[np.ndarray, " v"]) -> sparse.csr_matrix:
-    weighed = counts.copy()
+def _weighed(counts: sparse.csr_array, rarity: Float[np.ndarray, " v"]) -> sparse.csr_array:
+    weighed = counts.astype(np.float32)
     weighed.data = (1 + np.log(weighed.data)) * rarity[weighed.indices]
-    lengths = np.maximum(linalg.norm(weighed, axis=1), 1e-12).astype(np.float32)
-    return sparse.csr_matrix(sparse.diags(1 / lengths) @ weighed)
+    return unit(weighed)

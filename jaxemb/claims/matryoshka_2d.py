@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import optax
 from jaxtyping import Array
 
-from jaxemb import encode, losses, progress, train
+from jaxemb import encode, losses, model, progress, train
 from jaxemb.claims.claim import Claim, Margin, Where
 from jaxemb.claims.described import Described, at, batches, described, ranks
 from jaxemb.claims.rows import row
@@ -50,27 +51,33 @@ EXIT = "after layer {}"
 SHOWN = ((1, 8), (1, 16), (1, 64), (4, 8), (4, 16), (4, 64))
 
 
-def baselines() -> dict[str, Loss]:
-    """Losses of all layers that do not ask for lower ones, by the names of their rows."""
-    return {
-        FULL: losses.layer_sizes(INNER, [(-1, SIZE)]),
-        NESTED: losses.layer_sizes(INNER, [(-1, size) for size in SIZES]),
-    }
+ALL: dict[str, Loss] = {
+    FULL: losses.layer_sizes(INNER, [(-1, SIZE)]),
+    NESTED: losses.layer_sizes(INNER, [(-1, size) for size in SIZES]),
+}
+"""Losses of all layers that do not ask for lower ones, by the names of their rows."""
+WAYS: list[tuple[str, list[tuple[int, int]]]] = [
+    (OURS, CELLS), (FULL, CELLS), (NESTED, CELLS), *((APART, [cell]) for cell in SMALL),
+]  # fmt: skip
+"""Ways of training, and where each is read."""
 
 
 def measure(where: Where) -> Iterator[Record]:
-    """Recall of every layer at every size, for each way of training; times of encoding; a plot of the grids."""
+    """Recall of every layer at every size, for each way of training; times of encoding; a plot of the grids.
+
+    Steps of encoders this small keep little more than one core busy, so that two are trained at a time; the programs of
+    the first seed serve the others.
+    """
+    model.cached(where.data / "compiled")
     data = described(where.data, COUNTS, words=SHAPE.vocab_size, dimensions=SIZE, lengths=LENGTHS, siblings=False)
     task = f"{data.revision}/test[{COUNTS[2]}]"
     found: dict[str, dict[tuple[int, int], list[float]]] = {}
-    for seed in range(where.seeds):
-        for name, params, cells in trained(data, seed):
-            grid = recall(params, data.test.query, data.test.document)
+    runs = [(seed, name, cells) for seed in range(where.seeds) for name, cells in WAYS]
+    with ThreadPoolExecutor(2) as pool, progress.bar("matryoshka_2d", len(runs)) as advance:
+        for (_, name, cells), grid in zip(runs, pool.map(lambda run: measured(data, *run), runs), strict=True):
+            advance(1)
             for cell in cells:
                 found.setdefault(name, {}).setdefault(cell, []).append(grid[cell])
-            progress.say(
-                f"seed {seed}, {name}: " + ", ".join(f"{cell} {grid[cell]:.3f}" for cell in cells if cell in SHOWN)
-            )
     records = [
         row(name, settings(name), task, f"recall@1 {cell}", values)
         for name, cells in found.items()
@@ -82,27 +89,30 @@ def measure(where: Where) -> Iterator[Record]:
     yield from timed(data, task)
 
 
-def trained(data: Described, seed: int) -> Iterator[tuple[str, Params, Sequence[tuple[int, int]]]]:
-    """Name, params and what is read of them, for every way of training; all of a seed see the same batches."""
+def measured(data: Described, seed: int, name: str, cells: Sequence[tuple[int, int]]) -> dict[tuple[int, int], float]:
+    """Recall after one way of training, at every exit that it has."""
+    grid = recall(trained(data, seed, name, cells), data.test.query, data.test.document)
+    shown = (f"{cell} {grid[cell]:.3f}" for cell in cells if cell in SHOWN)
+    progress.say(f"seed {seed}, {name}: " + ", ".join(shown))
+    return grid
+
+
+def trained(data: Described, seed: int, name: str, cells: Sequence[tuple[int, int]]) -> Params:
+    """Params after one way of training; all of a seed start from the same ones and see the same batches."""
     init, chance = jax.random.split(jax.random.key(seed))
     start = BACKBONE.init(init)
     start["embeddings"]["tokens"]["table"] = jnp.asarray(data.table)
-
-    def stream() -> train.Batches:
-        return batches(data.train.query, data.train.document, batch_size=BATCH, seed=seed)
-
-    def fitted(loss: Loss, params: Params, what: str) -> Params:
-        objective = train.layerwise(encode.exits(BACKBONE, encode.mean), loss)
-        optimizer = optax.adamw(train.warmup_cosine(CONFIG.learning_rate, CONFIG.steps))
-        return train.fit(objective, optimizer, stream(), params, steps=CONFIG.steps, what=f"seed {seed}, {what}")
-
-    for name, loss in baselines().items():
-        yield name, fitted(loss, start, name), CELLS
-    learnt = recipe.run(CONFIG, BACKBONE, encode.mean, start, stream(), key=chance, what=f"seed {seed}, {OURS}")
-    yield OURS, learnt, CELLS
-    for layer, size in SMALL:
-        alone, shallow = losses.layer_sizes(INNER, [(-1, size)]), encode.first_layers(start, layer)
-        yield APART, fitted(alone, shallow, f"{APART} {layer, size}"), [(layer, size)]
+    stream = batches(data.train.query, data.train.document, batch_size=BATCH, seed=seed)
+    if name == OURS:
+        return recipe.run(CONFIG, BACKBONE, encode.mean, start, stream, key=chance, what=None)
+    if name == APART:
+        ((layer, size),) = cells
+        loss, start = losses.layer_sizes(INNER, [(-1, size)]), encode.first_layers(start, layer)
+    else:
+        loss = ALL[name]
+    objective = train.layerwise(encode.exits(BACKBONE, encode.mean), loss)
+    optimizer = optax.adamw(train.warmup_cosine(CONFIG.learning_rate, CONFIG.steps))
+    return train.fit(objective, optimizer, stream, start, steps=CONFIG.steps, what=None)
 
 
 _exits = jax.jit(encode.exits(BACKBONE, encode.mean))

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 from scipy import sparse
-from scipy.sparse import linalg
 
 from jaxemb.claims.debian_index import drawn
 from jaxemb.data import debian
+from jaxemb.data.bags import bags, rarity, unit
 from jaxemb.data.debian import Package
 from jaxemb.data.judged import Judged
 from jaxemb.data.words import word_tokenizer
@@ -66,17 +66,11 @@ def jaccard(one: frozenset[str], other: frozenset[str]) -> float:
 
 def _near(texts: Sequence[str]) -> Int[np.ndarray, "n k"]:
     """For every text the others that are nearest by the cosine of words' counts by their rarity."""
-    tokenizer = word_tokenizer(texts, 30_000)
-    rows = tokenizer.ids(texts).rows
-    ends = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
-    counts = sparse.csr_matrix((np.ones(ends[-1]), np.concatenate(rows), ends), (len(texts), tokenizer.size))
-    counts.sum_duplicates()
-    rarity = np.log(len(texts) / np.maximum(np.bincount(counts.indices, minlength=tokenizer.size), 1))
-    weighed = counts @ sparse.diags(rarity)
-    weighed = sparse.diags(1 / np.maximum(linalg.norm(weighed, axis=1), 1e-12)) @ weighed
+    counts = bags(texts, word_tokenizer(texts, 30_000))
+    weighed = unit(counts @ sparse.diags_array(rarity(counts)))
     near = np.empty((len(texts), min(NEAREST, len(texts) - 1)), np.int64)
     for start in range(0, len(texts), 1000):
-        scores = np.asarray((weighed[start : start + 1000] @ weighed.T).todense())
+        scores = (weighed[start : start + 1000] @ weighed.T).toarray()
         scores[np.arange(len(scores)), start + np.arange(len(scores))] = -1.0
         near[start : start + 1000] = np.argpartition(-scores, near.shape[1], axis=1)[:, : near.shape[1]]
     return near

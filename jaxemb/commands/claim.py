@@ -46,6 +46,8 @@ class Claim:
         show(claims.planned(chosen.plan()))
 
     def _measure(self) -> None:
+        import jax
+
         from jaxemb import claims, progress
         from jaxemb.harness import record
 
@@ -53,13 +55,18 @@ class Claim:
         if self.seeds < claims.FEWEST_SEEDS:
             raise ValueError(f"claim: wanted --seeds {claims.FEWEST_SEEDS} or more, got {self.seeds}")
         progress.say(f"{self.name}: {chosen.scale}; about {chosen.minutes:g} minutes on 2 cores")
+        if chosen.devices > 1:
+            jax.config.update("jax_num_cpu_devices", chosen.devices)  # before any device is looked at
         self.data.mkdir(parents=True, exist_ok=True)
-        records = list(chosen.measure(claims.Where(self.data, self.seeds)))
+        records = claims.measured(chosen, claims.Where(self.data, self.seeds))
         self.out.mkdir(parents=True, exist_ok=True)
         record.write(self.out / f"{self.name}.jsonl", records)
+        if absent := sorted(set(chosen.legend) - {one.recipe for one in records}):
+            progress.say(f"{self.name}: its legend tells of rows that were not measured: {', '.join(absent)}")
         show(claims.table(records))
         found = claims.judged(chosen.margins, records)
         show("\n".join(claims.told(finding) for finding in found))
+        show(f"took {claims.took(records)}")
         if lost := sum(not finding.held for finding in found):
             raise ClaimError(f"{lost} of {len(found)} margins do not hold")
 

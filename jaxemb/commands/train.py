@@ -1,4 +1,4 @@
-"""Models to other models: trained, or merged."""
+"""Pairs of texts to a tuned model."""
 
 import hashlib
 import json
@@ -142,45 +142,3 @@ def _pairs(tokenizer: "Tokenizer", negatives: int, groups: int, pairs: "Sequence
         "document": read(documents_of(pairs, negatives)),
         "document_key": document_keys(pairs, negatives),
     }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Merge:
-    """Merge models of one shape into one."""
-
-    models: tyro.conf.Positional[tuple[Path, ...]]
-    """Two folders or more."""
-    out: Path
-    """The model folder to write."""
-    operator: Literal["average", "slerp", "task-arithmetic"] = "average"
-    weights: tuple[float, ...] = ()
-    """One a model; for slerp one number, how far to go from the first model to the second."""
-    base: Path | None = None
-    """What task arithmetic takes differences from."""
-
-    def run(self) -> None:
-        """Load, merge, save."""
-        from jaxemb import merge, model
-
-        if len(self.models) < 2:
-            raise ValueError(f"wanted two models or more, got {len(self.models)}")
-        if self.out.resolve() in {folder.resolve() for folder in (*self.models, *filter(None, [self.base]))}:
-            raise ValueError(f"--out is one of the models: {self.out}; write elsewhere")
-        if self.base is not None and self.operator != "task-arithmetic":
-            raise ValueError(f"--base is only for task-arithmetic, the operator is {self.operator}")
-        models = [model.load(folder) for folder in self.models]
-        params = [model.combined(models, one.params).params for one in models]
-        weights = list(self.weights) or [1 / len(models)] * len(models)
-        if self.operator == "slerp":
-            if len(models) != 2 or len(self.weights) > 1:
-                raise ValueError(f"slerp: wanted 2 models and 1 weight, got {len(models)} and {len(self.weights)}")
-            merged = merge.slerp(params[0], params[1], self.weights[0] if self.weights else 0.5)
-        elif self.operator == "task-arithmetic":
-            if self.base is None:
-                raise ValueError("task-arithmetic: wanted --base, the model that the others were trained from")
-            base = model.load(self.base)
-            merged = merge.task_arithmetic(model.combined([*models, base], base.params).params, params, weights)
-        else:
-            merged = merge.average(params, weights)
-        model.save(model.combined(models, merged), self.out)
-        show(f"{self.out}: {self.operator} of {len(models)} models")

@@ -166,6 +166,30 @@ def labels(packages: Sequence[Package], concepts: Sequence[str]) -> Bool[np.ndar
     return table
 
 
+def links(folder: Path | str, fields: Sequence[str] = ("Recommends", "Suggests")) -> dict[str, frozenset[str]]:
+    """Which other packages each one names in some fields of `Packages`, alternatives and all, without versions.
+
+    Args:
+      folder: of the index itself, as `apt.index()`: data sets of it have no links.
+    Raises: FileNotFoundError for a missing file; ValueError for one that is no such index.
+    """
+    folder = Path(folder)
+    text = _decoded(folder, "Packages", {"Packages": _content(folder, "Packages")})
+    return {
+        stanza["Package"]: named(", ".join(stanza[field] for field in fields if field in stanza))
+        for stanza in _stanzas(text, "Packages")
+    }
+
+
+def named(field: str) -> frozenset[str]:
+    """The packages of a field as `Depends`.
+
+    >>> sorted(named("cups (>= 2.4), python3:any | lpr, ttf-dejavu"))
+    ['cups', 'lpr', 'python3', 'ttf-dejavu']
+    """
+    return frozenset(re.findall(r"(?:^|[,|])\s*([a-z0-9][a-z0-9+.-]*)", field))
+
+
 def split_of(source: str) -> str:
     """The split of a source package, by a hash of its name: 80% are `train`, 10% `validation` and 10% `test`."""
     return prepared.split_of(DESCRIBED, source)

@@ -39,6 +39,7 @@ from jaxemb.evaluate.resampled import resampled_interval
 from jaxemb.evaluate.retrieval import METRICS, Judged, Judgements, Retrieval, Run, as_run, retrieval
 from jaxemb.evaluate.reverse_dictionary import ReverseDictionary, reverse_dictionary
 from jaxemb.evaluate.roc import roc_auc
+from jaxemb.evaluate.rows import row_ndcg
 from jaxemb.evaluate.sts import Correlation, pearson, spearman, sts
 from jaxemb.evaluate.trec import read_judgements, read_run, write_judgements, write_run
 
@@ -103,6 +104,7 @@ __all__ = [
     "retrieval",
     "reverse_dictionary",
     "roc_auc",
+    "row_ndcg",
     "spearman",
     "sts",
     "three_cos_add",

@@ -9,15 +9,27 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 
+def pareto(points: Float[np.ndarray, "n m"]) -> Bool[np.ndarray, " n"]:
+    """The Pareto front: points to which no other is at least equal in every number and better in one.
+
+    Larger is better in every column; negate what should be small.  Equal points are on the front together, and a
+    point with NaN never is.
+
+    >>> print(pareto(np.array([[-1.0, 0.5], [-2.0, 0.6], [-2.0, 0.4], [-3.0, 0.6]])))
+    [ True  True False False]
+    """
+    as_good = (points[:, None] >= points[None, :]).all(axis=2)
+    better = (points[:, None] > points[None, :]).any(axis=2)
+    return np.logical_not((as_good & better).any(axis=0) | np.isnan(points).any(axis=1))
+
+
 def front(cost: Float[np.ndarray, " n"], quality: Float[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
-    """The Pareto front: points to which no other is at least equal in both and better in one.
+    """The Pareto front of small costs and large qualities.
 
     >>> print(front(np.array([1.0, 2.0, 2.0, 3.0]), np.array([0.5, 0.6, 0.4, 0.6])))
     [ True  True False False]
     """
-    as_good = (cost[:, None] <= cost[None, :]) & (quality[:, None] >= quality[None, :])
-    better = (cost[:, None] < cost[None, :]) | (quality[:, None] > quality[None, :])
-    return np.logical_not((as_good & better).any(axis=0))
+    return pareto(np.stack([-cost, quality], axis=1))
 
 
 def ticks(low: float, high: float, *, most: int = 6) -> list[float]:

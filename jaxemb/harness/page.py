@@ -2,13 +2,14 @@
 
 import json
 import math
+from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
 from jaxemb import extras
 from jaxemb.harness import tables
 from jaxemb.harness.geometry import Box, along, log_ticks, place, ticks
-from jaxemb.harness.panels import Panel, Point, groups, panels
+from jaxemb.harness.panels import LEADERBOARD, Axes, Panel, Point, groups, panels
 from jaxemb.harness.summary import Board, Cell, Column, as_json
 
 WIDTH, HEIGHT = 560.0, 400.0
@@ -17,8 +18,11 @@ LETTER, LINE = 6.4, 14.0  # width of a letter and height of a line of a label, i
 SHAPES = ("circle", "square", "triangle", "diamond")
 
 
-def html(board: Board) -> str:
-    """The whole page as text.  Raises: ImportError that names the extra, without jinja2."""
+def html(board: Board, axes: Sequence[Axes] = LEADERBOARD) -> str:
+    """The whole page as text, with a plot for each of `axes`.
+
+    Raises: ImportError that names the extra, without jinja2.
+    """
     jinja2 = extras.load("jinja2")
     source = resources.files("jaxemb.harness").joinpath("page.html").read_text(encoding="utf-8")
     environment = jinja2.Environment(
@@ -29,7 +33,7 @@ def html(board: Board) -> str:
         board=board,
         rows=[_row(board, place) for place in range(len(board.rows))],
         groups=[{"name": name, "colour": place % 6, "shape": SHAPES[place % 4]} for place, name in enumerate(names)],
-        plots=[_plot(panel, board.ranked_by) for panel in panels(board)],
+        plots=[_plot(panel) for panel in panels(board, axes)],
         facts=tables.facts(board),
         how=tables.HOW,
         summary=as_json(board),
@@ -77,7 +81,7 @@ def _strip(board: Board, column: Column, cell: Cell | None) -> dict[str, float] 
     return {"low": round(low, 2), "value": round(value, 2), "high": round(high, 2)}
 
 
-def _plot(panel: Panel, quality: Column) -> dict[str, Any]:
+def _plot(panel: Panel) -> dict[str, Any]:
     """Everything in the plot's own units, y downwards."""
 
     def x(cost: float) -> float:
@@ -99,11 +103,13 @@ def _plot(panel: Panel, quality: Column) -> dict[str, Any]:
     taken = [Box(dot[0] - 2, bar[1], dot[0] + 2, bar[0]) for dot, bar in zip(dots, bars, strict=True) if bar] + along(
         front
     )
-    sizes = [(LETTER * len(point.label), LINE) for point in panel.points]
-    boxes = place(dots, sizes, taken, FRAME)
+    named = {point.label: dot for point, dot in zip(panel.points, dots, strict=True) if point in panel.named}
+    sizes = [(LETTER * len(label), LINE) for label in named]
+    boxes = dict(zip(named, place(list(named.values()), sizes, taken, FRAME), strict=True))
     marks = ticks(*panel.quality)
     return {
         "axis": panel.axis,
+        "up": panel.quality_column.title,
         "left_out": panel.left_out,
         "x_ticks": [{"at": x(mark), "text": tables.significant(mark, 1)} for mark in log_ticks(*panel.cost)],
         "y_ticks": [{"at": y(mark), "text": shown} for mark, shown in zip(marks, _decimals(marks), strict=True)],
@@ -118,14 +124,19 @@ def _plot(panel: Panel, quality: Column) -> dict[str, Any]:
                 "x": dot[0],
                 "y": dot[1],
                 "bar": bar,
-                "about": _about(panel, quality, point),
-                "text": _anchored(dot, box),
-                "text_y": box.y1 - 3.5,
-                "leader": _leader(dot, box),
+                "about": _about(panel, point),
+                **_named(dot, boxes.get(point.label)),
             }
-            for point, dot, bar, box in zip(panel.points, dots, bars, boxes, strict=True)
+            for point, dot, bar in zip(panel.points, dots, bars, strict=True)
         ],
     }
+
+
+def _named(dot: tuple[float, float], box: Box | None) -> dict[str, Any]:
+    """Where a point's label stands; nowhere, where it has none."""
+    if box is None:
+        return {"text": None, "text_y": None, "leader": None}
+    return {"text": _anchored(dot, box), "text_y": box.y1 - 3.5, "leader": _leader(dot, box)}
 
 
 def _decimals(marks: list[float]) -> list[str]:
@@ -141,8 +152,8 @@ def _anchored(dot: tuple[float, float], box: Box) -> tuple[float, str]:
     return (box.x0, "start") if box.x0 >= dot[0] else ((box.x0 + box.x1) / 2, "middle")
 
 
-def _about(panel: Panel, quality_column: Column, point: Point) -> str:
-    quality = tables.text(quality_column, point.quality, interval=True)
+def _about(panel: Panel, point: Point) -> str:
+    quality = tables.text(panel.quality_column, point.quality, interval=True)
     return f"{point.label}: {quality}, {tables.number(panel.column.kind, point.cost)} {panel.axis}"
 
 

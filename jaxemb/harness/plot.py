@@ -1,11 +1,12 @@
-"""A board as a PNG: quality against bytes and against latency, side by side."""
+"""Points as a picture, PNG or SVG: quality against bytes and against latency, side by side, or other panels."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxemb import atomic, extras
 from jaxemb.harness.geometry import Box, along, log_ticks, place
-from jaxemb.harness.panels import Panel, groups, panels
+from jaxemb.harness.panels import LEADERBOARD, Axes, Panel, groups, panels
 from jaxemb.harness.summary import Board
 from jaxemb.harness.tables import significant
 
@@ -14,30 +15,44 @@ MARKERS = ("o", "s", "^", "D")  # with six colours: twelve groups before two loo
 INK, FAINT = "#1c2126", "#8b949e"
 
 
-def png(board: Board, path: Path | str) -> None:
-    """Draw the board into a file, whole or not at all.
-
-    Filled points are on the Pareto front of the estimates; bars are 95 % intervals.
+def png(board: Board, path: Path | str, axes: Sequence[Axes] = LEADERBOARD) -> None:
+    """Draw a board's panels into a file, whole or not at all; see `draw`.
 
     Raises: ImportError that names the extra, without matplotlib; ValueError when there is no point to draw.
     """
-    agg, figures = extras.load("matplotlib.backends.backend_agg"), extras.load("matplotlib.figure")
-    drawn = panels(board)
+    drawn = panels(board, axes)
     if not drawn:
         raise ValueError(f"{board.task}: no system has both {board.ranked_by.title} and a cost to plot it against")
+    draw(drawn, groups(board), board.task, path)
+
+
+def draw(drawn: Sequence[Panel], names: Sequence[str], title: str, path: Path | str) -> None:
+    """Draw panels side by side into a file, `.png` or `.svg`, whole or not at all.
+
+    Filled points are on the Pareto front of the estimates; bars are 95 % intervals.
+
+    Args:
+      names: of the groups that points belong to.
+    Raises: ImportError that names the extra, without matplotlib; ValueError for a file of another kind.
+    """
+    form = Path(path).suffix.removeprefix(".")
+    if form not in ("png", "svg"):
+        raise ValueError(f"{path}: wanted a plot in .png or .svg")
+    agg, figures = extras.load("matplotlib.backends.backend_agg"), extras.load("matplotlib.figure")
     figure = figures.Figure(figsize=(6.4 * len(drawn), 5.0), dpi=150, layout="constrained")
     agg.FigureCanvasAgg(figure)
-    figure.suptitle(board.task, x=0.01, ha="left", fontsize=11, color=INK, parse_math=False)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, color=INK, parse_math=False)
     all_axes = figure.subplots(1, len(drawn), squeeze=False)[0]
     for axes, panel in zip(all_axes, drawn, strict=True):
-        _axes(axes, panel, board.ranked_by.title)
-    handles = [_legend(all_axes[0], place_, name) for place_, name in enumerate(groups(board))]
+        _axes(axes, panel, panel.quality_column.title)
+    handles = [_legend(all_axes[0], place_, name) for place_, name in enumerate(names)]
     figure.legend(handles=handles, loc="outside lower left", ncols=6, frameon=False, fontsize=8)
     figure.canvas.draw()  # settles where the axes lie, which the labels need
     for axes, panel in zip(all_axes, drawn, strict=True):
         _label(figure, axes, panel)
-    with atomic.file(path) as partial:
-        figure.savefig(partial, format="png")
+    same = {"metadata": {"Date": None}} if form == "svg" else {}  # the same points give the same file
+    with extras.load("matplotlib").rc_context({"svg.hashsalt": "jaxemb"}), atomic.file(path) as partial:
+        figure.savefig(partial, format=form, **same)
 
 
 def _axes(axes: Any, panel: Panel, quality: str) -> None:
@@ -88,7 +103,7 @@ def _label(figure: Any, axes: Any, panel: Panel) -> None:
     halo = [effects.withStroke(linewidth=2.5, foreground="white")]
     texts = [
         axes.text(0, 0, point.label, fontsize=7.5, color=INK, parse_math=False, path_effects=halo, zorder=4)
-        for point in panel.points
+        for point in panel.named
     ]
     extents = [text.get_window_extent() for text in texts]
     sizes = [(one.width / unit, one.height / unit) for one in extents]
@@ -97,7 +112,7 @@ def _label(figure: Any, axes: Any, panel: Panel) -> None:
         x, y = axes.transData.transform((cost, quality))
         return float(x) / unit, float(y) / unit
 
-    dots = [pixel(point.cost, point.quality.value) for point in panel.points]
+    dots = [pixel(point.cost, point.quality.value) for point in panel.named]
     bars = []
     for point in panel.points:
         if point.quality.low is not None and point.quality.high is not None:

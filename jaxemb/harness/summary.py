@@ -67,6 +67,33 @@ def _rate(key: str, title: str, about: str, *, brief: bool = False) -> Column:
     )
 
 
+def _threads(threads: int) -> tuple[Column, ...]:
+    """What a sweep measures of a process of so many threads."""
+    end, on = f"_{threads}t", f"on {threads} thread{'s' if threads > 1 else ''}"
+    waits = [
+        _wait(f"search_ms_{at}{end}", f"{at} ms {on}", f"One search at a time {on}", f"search_ms{end}", at)
+        for at in ("p50", "p95", "p99")
+    ]
+    once = Column(
+        f"search_one_per_s{end}",
+        f"one by one/s {on}",
+        f"Searches a second, one after another, {on}: 1000 over their mean milliseconds.",
+        f"search_ms{end}",
+        "rate",
+        "per_s",
+        "high",
+        brief=threads == 1,
+    )
+    compiled = f"Seconds that JAX compiled for the search {on}, counted nowhere else."
+    return (
+        *waits,
+        once,
+        _rate(f"search_queries_per_s{end}", f"searches/s {on}", f"Searches {on}"),
+        _cost(f"search_compile_s{end}", f"compile s {on}", compiled, "s"),
+    )
+
+
+THREADS = (1, 2, 4, 8)
 EXPECTED = "expected value over the orders of tied documents, mean over queries."
 COLUMNS = (
     _quality("ndcg@10", "nDCG@10", f"Discounted gain of the first 10: {EXPECTED}", brief=True),
@@ -88,6 +115,7 @@ COLUMNS = (
         "search_ms_p99", "search p99 ms", "One search at a time, 99 of 100 are faster", "search_ms", "p99", brief=True
     ),
     _rate("search_queries_per_s", "searches/s", "Searches", brief=True),
+    *(column for threads in THREADS for column in _threads(threads)),
     _quality("mrr@10", "MRR@10", f"Reciprocal rank of the first answer, 0 beyond 10: {EXPECTED}"),
     _quality("recall@10", "recall@10", f"Share of the relevant documents among the first 10: {EXPECTED}"),
     _quality("recall@100", "recall@100", f"Share of the relevant documents among the first 100: {EXPECTED}"),
@@ -131,12 +159,19 @@ def _quantile(values: Float[np.ndarray, " n"], *, share: float) -> Cell:
     return Cell(low if math.isfinite(low) else None, value, high if math.isfinite(high) else None)
 
 
+def _rate_of(values: Float[np.ndarray, " n"]) -> Cell:
+    """Searches a second from the milliseconds of each, with the interval of their mean."""
+    low, mean, high = evaluate.interval(values, resamples=1000)
+    return Cell(1e3 / high, 1e3 / mean, 1e3 / low)
+
+
 STATISTICS: Mapping[str, Callable[[Float[np.ndarray, " n"]], Cell]] = {
     "mean": _range,  # over queries it is an interval: see `_intervals`
     "p50": partial(_quantile, share=0.5),
     "p95": partial(_quantile, share=0.95),
     "p99": partial(_quantile, share=0.99),
     "only": _only,
+    "rate": _rate_of,
 }
 
 
@@ -144,7 +179,7 @@ class Row(NamedTuple):
     """A system.
 
     label: its recipe, with what of its config tells it from others of that name.
-    group: its encoder, or its recipe; rows of a group share a colour.
+    group: what its config says, or else its encoder, or its recipe; rows of a group share a colour.
     cells: column key -> cell; None where it was not measured.
     best, worst: the ranks it may hold; None where the ranked metric is missing.
     tied: labels of the systems it cannot be told from.
@@ -293,7 +328,7 @@ def _flat(config: Mapping[str, Any], before: str = "") -> list[tuple[str, Any]]:
 
 def _group(found: Mapping[str, Record]) -> str:
     record = next(iter(found.values()))
-    return str(record.config.get("encoder", record.recipe))
+    return str(record.config.get("group", record.config.get("encoder", record.recipe)))
 
 
 def _cells(systems: Systems, seed: int) -> dict[str, dict[str, Cell | None]]:

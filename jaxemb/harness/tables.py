@@ -125,6 +125,13 @@ def facts(board: Board) -> list[str]:
         for row in board.rows
         if (how := row.config.get("measured"))
     )
+    measured |= dict.fromkeys(
+        f"a timed search asks for {how['depth']} documents, and one that is judged at k for k; each number of threads "
+        f"({', '.join(map(str, how['threads']))}) is a process on as many cores, {how['calls']} single calls and "
+        f"{how['repeats']} batches of {how['batch']}"
+        for row in board.rows
+        if (how := row.config.get("swept"))
+    )
     return [*(f"Device: {one}." for one in board.devices), *(f"Versions: {one}." for one in versions), *measured]
 
 

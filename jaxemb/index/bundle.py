@@ -4,6 +4,7 @@
     compressor/     its name and what it learnt
     index/          codes or ScaNN's assets
     documents/      ids and texts, by row
+    adapter/        where the index is of an earlier model: what brings this one's queries to it
     manifest.json   every file's size and sha256, the model's fingerprint, versions, how it was made
 
 Names inside are relative and nothing is a pickle.
@@ -16,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
-from jaxemb import atomic, compress
+from jaxemb import adapt, atomic, compress
 from jaxemb.index import interface, kinds, manifest, texts
 from jaxemb.index.interface import Index
 from jaxemb.types import Compressor
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from jaxemb.model import Model
 
 ALIKE = 0.8  # cosine: far above what two models make of one text, below what rounding or a prompt does to one model's
-VERSIONS = ("jaxemb", "jax", "jaxlib", "numpy", "scann")
+VERSIONS = ("jaxemb", "jax", "jaxlib", "numpy", "scann", "faiss-cpu", "usearch", "hnswlib")
 
 
 class Found(NamedTuple):
@@ -44,12 +46,14 @@ class Bundle:
 
     documents: ids and texts by row; they stay on disk.
     manifest: what `manifest.json` tells.
+    adapter: from the model to the one that the index was made with, where that is another.
     """
 
     model: "Model"
     index: Index
     documents: texts.Texts
     manifest: dict[str, Any]
+    adapter: adapt.Adapter | None = None
 
     @property
     def resident_bytes(self) -> int:
@@ -141,6 +145,46 @@ def write(
     return Bundle(model, built, documents, told)
 
 
+def upgrade(folder: Path | str, old: Bundle, model: "Model", adapter: adapt.Adapter) -> Bundle:
+    """A bundle of a new model with the index of an old one, and what brings its queries there; nothing is encoded.
+
+    The manifest tells all versions, the first one's first, under `chain`.
+
+    Raises: ValueError for an adapter that is not from exactly this model to exactly the one of the old bundle's index,
+      or an old bundle that has an adapter itself: queries go to the index's own version in one step.
+    """
+    from jaxemb.model import fingerprint, save
+
+    if old.adapter is not None:
+        raise ValueError(
+            f"upgrade: the old bundle has an adapter to its index, which is of {old.manifest['model']}; learn one from "
+            "the new model to that version, and upgrade the bundle in which the index was made"
+        )
+    said = {key: value for key, value in old.manifest.items() if key not in ("files", "format", "sha256")}
+    _check_adapter("upgrade", adapter, fingerprint(model), said["model"])
+    said["chain"] = [*said.get("chain", [said["model"]]), fingerprint(model)]
+    folder = Path(folder)
+    with atomic.folder(folder, replaces=manifest.FILE) as unfinished:
+        save(model, unfinished / "encoder")
+        compress.save(unfinished / "compressor", old.index.compressor, old.index.state)
+        old.index.save(unfinished / "index")
+        adapt.save(unfinished / "adapter", adapter)
+        ids, passages = zip(*(old.documents[row] for row in range(len(old.documents))), strict=True)
+        texts.write(unfinished / "documents", ids, passages)
+        documents = texts.load(unfinished / "documents")
+        told = manifest.write(unfinished, said)
+    return Bundle(model, old.index, documents, told, adapter)
+
+
+def _check_adapter(what: str, adapter: adapt.Adapter, model: str, index: str) -> None:
+    """Raises: ValueError unless it goes from the one version to the other."""
+    if (adapter.source, adapter.target) != (model, index):
+        raise ValueError(
+            f"{what}: wanted an adapter from {model} to {index}, of which the index is, got one from {adapter.source} "
+            f"to {adapter.target}"
+        )
+
+
 def load(folder: Path | str, *, verify: bool = True) -> Bundle:
     """Open a bundle, wherever it has been moved or copied to.
 
@@ -178,14 +222,17 @@ def _load(folder: Path, verify: bool) -> Bundle:
     said = manifest.read(folder, verify=verify)
     encoder = model.load(folder / "encoder")
     found = model.fingerprint(encoder)
-    if found != said["model"]:
+    adapter = adapt.load(folder / "adapter") if (folder / "adapter").is_dir() else None
+    if adapter is not None:
+        _check_adapter(str(folder), adapter, found, said["model"])
+    elif found != said["model"]:
         raise ValueError(f"{folder}: index from another model: it was made with {said['model']}, encoder/ is {found}")
     compressor, state = compress.load(folder / "compressor")
     opened = kinds.load(folder / "index", compressor=compressor, state=state)
     documents = texts.load(folder / "documents")
     if not opened.size == len(documents) == said["size"]:
         raise ValueError(f"{folder}: wanted {said['size']} rows, got {opened.size} vectors and {len(documents)} texts")
-    return Bundle(encoder, opened, documents, said)
+    return Bundle(encoder, opened, documents, said, adapter)
 
 
 def search(bundle: Bundle, queries: Sequence[str], k: int) -> list[list[Found]]:
@@ -200,7 +247,10 @@ def search(bundle: Bundle, queries: Sequence[str], k: int) -> list[list[Found]]:
     k = interface.depth(k, bundle.index.size)
     if not queries:
         return []
-    hits = bundle.index.search(encode(bundle.model, list(queries), prompt="query"), k)
+    asked = encode(bundle.model, list(queries), prompt="query")
+    if bundle.adapter is not None:
+        asked = np.asarray(adapt.brought(bundle.adapter, jnp.asarray(asked), of=bundle.adapter.source))
+    hits = bundle.index.search(asked, k)
     return [
         [
             Found(name, float(score), text)

@@ -1,8 +1,8 @@
 """Every document is scored, in JAX, on one device or on all of a mesh."""
 
-from collections.abc import Callable
+import warnings
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,11 +17,10 @@ from jaxemb import atomic
 from jaxemb.compress import identity
 from jaxemb.index import described, interface
 from jaxemb.index.interface import Hits
+from jaxemb.index.products import Score, scored
 from jaxemb.types import Compressor, Params
 
 QUERIES = 256  # at once; more go in turns
-
-Score = Callable[[Params, Array, Array], Array]
 
 
 def _best(scores: Float[Array, "b n"], rows: Int[Array, "b n"], k: int) -> tuple[Array, Array]:
@@ -88,6 +87,7 @@ class Exact:
 
     codes: `[m, c]`; the rows after the first `size` are padding, so that every device has as many.
     block: documents scored at a time on each device.
+    products: what numbers are multiplied as.
     """
 
     kind: ClassVar[str] = "exact"
@@ -98,11 +98,16 @@ class Exact:
     dim: int
     block: int
     mesh: Mesh
+    products: str = "float32"
 
     @property
     def settings(self) -> dict[str, Any]:
         """How it searches."""
-        return {"block": self.block, "devices": self.mesh.size}
+        return {"block": self.block, "devices": self.mesh.size, "products": self.products}
+
+    @cached_property
+    def _score(self) -> Score:
+        return scored(self.compressor, self.products)
 
     @property
     def bytes_per_vector(self) -> int:
@@ -117,7 +122,7 @@ class Exact:
     def search(self, query: np.ndarray, k: int) -> Hits:
         """The `k` nearest rows of every query, float32 `[b, dim]`; no queries, no hits.
 
-        Scores are the compressor's asymmetric ones, in full float32 on every device.
+        Scores are the compressor's asymmetric ones, in full float32 on every device unless `products` says otherwise.
 
         Raises: ValueError for a query of another shape or dtype, NaN or inf in it,
           `k < 1`, `k > size`, and scores too large for float32.
@@ -134,20 +139,23 @@ class Exact:
         b, padded = len(query), interface.padded(query)
         # Accelerators round the factors of a product by default; then this index would not be exact.
         with jax.default_matmul_precision("highest"):
-            scores, rows = _nearest(
-                self.compressor.asymmetric, self.block, k, self.size, self.mesh, self.state, padded, self.codes
-            )
+            scores, rows = _nearest(self._score, self.block, k, self.size, self.mesh, self.state, padded, self.codes)
         return np.asarray(scores)[:b], np.asarray(rows)[:b].astype(np.int64)
 
     def save(self, folder: Path | str) -> None:
         """Write `index.json` and `codes.npy`; the compressor is written by `compress.save`."""
         with atomic.folder(folder, replaces=described.FILE) as partial_folder:
-            settings = {"block": self.block}
+            settings = {"block": self.block, "products": self.products}
             described.write(partial_folder, self.kind, self.size, self.dim, self.compressor, settings)
             np.save(partial_folder / "codes.npy", np.asarray(self.codes)[: self.size], allow_pickle=False)
 
 
-def _place(codes: np.ndarray, compressor: Compressor, state: Params, dim: int, block: int, mesh: Mesh | None) -> Exact:
+def _place(
+    codes: np.ndarray, compressor: Compressor, state: Params, dim: int, block: int, mesh: Mesh | None, products: str
+) -> Exact:
+    scored(compressor, products)  # which refuses what it cannot
+    if products == "int8" and jax.default_backend() == "cpu":
+        warnings.warn("exact: products of int8 are slow on CPUs; float32 is quicker there", stacklevel=3)
     if block < 1:
         raise ValueError(f"exact: wanted a block of 1 document or more, got {block}")
     devices = jax.local_devices()[:1] if mesh is None else list(mesh.devices.flat)
@@ -157,7 +165,16 @@ def _place(codes: np.ndarray, compressor: Compressor, state: Params, dim: int, b
         codes = np.concatenate([codes, np.zeros((rest, codes.shape[1]), codes.dtype)])
     placed = jax.device_put(codes, NamedSharding(flat, PartitionSpec("rows")))
     copies = jax.device_put(state, NamedSharding(flat, PartitionSpec()))
-    return Exact(compressor=compressor, state=copies, codes=placed, size=size, dim=dim, block=block, mesh=flat)
+    return Exact(
+        compressor=compressor,
+        state=copies,
+        codes=placed,
+        size=size,
+        dim=dim,
+        block=block,
+        mesh=flat,
+        products=products,
+    )
 
 
 def build(
@@ -167,6 +184,7 @@ def build(
     state: Params | None = None,
     block: int = 2048,
     mesh: Mesh | None = None,
+    products: str = "float32",
 ) -> Exact:
     """An index that compares each query with every document.
 
@@ -181,16 +199,21 @@ def build(
       block: documents scored at a time on each device: 256 queries x `block` scores are the most that exist at once.
         The default keeps a block in a CPU's cache; an accelerator wants it larger.
       mesh: its devices share the documents; JAX's first device has all of them by default.
-    Raises: ValueError for no vectors, another shape or dtype, NaN or inf.
+      products: `float32`; `bfloat16`, which rounds the query (and float32 vectors while they are scored) to 8 bits and
+        sums in float32; `int8`, which rounds the query, too, and multiplies whole numbers.  The last two are for
+        accelerators; on CPUs bfloat16 is up to twice as fast and int8 slow.
+    Raises: ValueError for no vectors, another shape or dtype, NaN or inf, and products that the compressor's codes
+      have not: `bfloat16` takes `float32`, `truncate` and `int8`, `int8` takes `int8`.
     """
     vectors = interface.documents("exact", vectors)
     compressor = compressor or identity()
+    scored(compressor, products)
     state = compressor.fit(jnp.asarray(vectors)) if state is None else state
     parts = [
         np.asarray(compressor.apply(state, jnp.asarray(vectors[at : at + block])))
         for at in range(0, len(vectors), max(block, 1))
     ]
-    return _place(np.concatenate(parts), compressor, state, vectors.shape[1], block, mesh)
+    return _place(np.concatenate(parts), compressor, state, vectors.shape[1], block, mesh, products)
 
 
 def load(
@@ -217,4 +240,5 @@ def load(
         raise ValueError(
             f"{folder}/codes.npy: wanted {wanted.dtype} {list(wanted.shape)}, got {codes.dtype} {list(codes.shape)}"
         )
-    return _place(codes, compressor, state, dim, settings["block"] if block is None else block, mesh)
+    products = settings.get("products", "float32")  # indexes of earlier versions have no other
+    return _place(codes, compressor, state, dim, settings["block"] if block is None else block, mesh, products)

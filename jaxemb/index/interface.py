@@ -1,10 +1,14 @@
 """What every index is: vectors in, the nearest rows out."""
 
+import dataclasses
+import math
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
+import jax
 import numpy as np
 from jaxtyping import Float32, Int64
 
@@ -71,9 +75,11 @@ def vectors(what: str, rows: np.ndarray, dim: int | None = None) -> Float32[np.n
     wanted = "d" if dim is None else dim
     if rows.ndim != 2 or rows.dtype != np.float32 or rows.shape[1] == 0 or wanted not in ("d", rows.shape[1]):
         raise ValueError(f"{what}: wanted float32 [n, {wanted}], got {rows.dtype} {list(rows.shape)}")
-    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-    if len(bad):
-        raise ValueError(f"{what}: wanted finite numbers, got NaN or inf in {len(bad)} rows, first {bad[0]}")
+    # Quick to ask, and one NaN or inf is enough for it.
+    if not (math.isfinite(rows.max(initial=0)) and math.isfinite(rows.min(initial=0))):
+        bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+        if len(bad):
+            raise ValueError(f"{what}: wanted finite numbers, got NaN or inf in {len(bad)} rows, first {bad[0]}")
     return np.ascontiguousarray(rows)
 
 
@@ -99,6 +105,70 @@ def depth(k: int, size: int) -> int:
     if not 1 <= operator.index(k) <= size:
         raise ValueError(f"search: wanted k from 1 to the index's {size} rows, got {k}")
     return operator.index(k)
+
+
+def at_least(least: int, what: str, **settings: int) -> None:
+    """Raises: ValueError that names the setting which is lower."""
+    for name, value in settings.items():
+        if value < least:
+            raise ValueError(f"{what}: wanted {name} of {least} or more, got {value}")
+
+
+def best(rows: Int64[np.ndarray, "b m"], scores: Float32[np.ndarray, "b m"], k: int) -> Hits:
+    """The best `k` of what was found, in the order of `Hits`; row -1 is nothing, and fills up where there are few.
+
+    >>> print(best(np.array([[7, -1, 3]]), np.array([[0.5, 0.9, 0.5]], np.float32), 2).rows)
+    [[3 7]]
+    """
+    if rows.shape[1] < k:
+        more = ((0, 0), (0, k - rows.shape[1]))
+        rows, scores = np.pad(rows, more, constant_values=-1), np.pad(scores, more)
+    scores = np.where(rows < 0, np.float32(-np.inf), scores)
+    if len(rows) == 1:  # with less to do around it, for that is a large part of what a quick search takes
+        first = np.lexsort((rows[0], -scores[0]))[:k]
+        return Hits(rows[:, first], scores[:, first])
+    order = np.lexsort((rows, -scores), axis=1)[:, :k]
+    return Hits(np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1))
+
+
+def hamming(compressor: Compressor) -> bool:
+    """Whether its codes, or those of a chain's last stage, are bits that Hamming distance compares."""
+    return compressor.name.rpartition("+")[2].startswith("hamming")
+
+
+def nothing(k: int) -> Hits:
+    """The hits of no queries."""
+    return Hits(np.zeros((0, k), np.int64), np.zeros((0, k), np.float32))
+
+
+def coder(compressor: Compressor, state: Params) -> Callable[[Float32[np.ndarray, "b d"]], np.ndarray]:
+    """Queries to what the compressor stores of them; in NumPy where that is less work than a call of JAX."""
+    stem = compressor.name.partition("-")[0]
+    if "+" not in compressor.name and stem == "float32":
+        return lambda query: query
+    if "+" not in compressor.name and stem in ("bits", "hamming"):
+        threshold = np.asarray(state["threshold"])[None, :]
+        return lambda query: np.packbits(query > threshold, axis=-1)
+    apply = jax.jit(partial(compressor.apply, state))
+    return lambda query: np.asarray(apply(padded(query)))[: len(query)]
+
+
+Kind = TypeVar("Kind", bound=Index)
+
+
+def tuned(built: Kind, **settings: Any) -> Kind:
+    """The same index with other defaults of its search; all that was built is shared.
+
+    Raises: ValueError for a setting that only building takes, or that there is not.
+    """
+    known = getattr(type(built), "searching", ())
+    unknown = sorted(settings.keys() - set(known))
+    if unknown:
+        raise ValueError(f"{built.kind}: wanted settings of its search, {', '.join(known) or 'none'}, got {unknown}")
+    if not settings:
+        return built
+    changed: Any = dataclasses.replace(built, settings={**built.settings, **settings})  # type: ignore[type-var]
+    return changed
 
 
 def bytes_on_disk(folder: Path | str) -> int:

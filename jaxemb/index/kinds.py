@@ -5,12 +5,28 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxemb.index import described, exact, scann
+from jaxemb.index import described, exact, faiss, fast_scan, hnswlib, rescored, scann, usearch
 from jaxemb.index.interface import Index
 from jaxemb.types import Compressor, Params
 
-BUILD: dict[str, Callable[..., Index]] = {"exact": exact.build, "scann": scann.build}
-LOAD: dict[str, Callable[..., Index]] = {"exact": exact.load, "scann": scann.load}
+BUILD: dict[str, Callable[..., Index]] = {
+    "exact": exact.build,
+    "scann": scann.build,
+    "faiss": faiss.build,
+    "fast_scan": fast_scan.build,
+    "usearch": usearch.build,
+    "hnswlib": hnswlib.build,
+    "rescored": rescored.build,
+}
+LOAD: dict[str, Callable[..., Index]] = {
+    "exact": exact.load,
+    "scann": scann.load,
+    "faiss": faiss.load,
+    "fast_scan": fast_scan.load,
+    "usearch": usearch.load,
+    "hnswlib": hnswlib.load,
+    "rescored": rescored.load,
+}
 
 
 def _known(kind: str) -> str:
@@ -20,7 +36,7 @@ def _known(kind: str) -> str:
 
 
 def build(kind: str, vectors: np.ndarray, **settings: object) -> Index:
-    """An index of that kind, as `exact.build` or `scann.build` makes it with these settings.
+    """An index of that kind, as the `build` of its module makes it with these settings.
 
     >>> build("exact", np.eye(3, dtype=np.float32)).size
     3

@@ -5,83 +5,67 @@ calls.  Source: Guo et al. 2020, arXiv:1908.10396; the rules of thumb are those 
 ScaNN's own page `docs/algorithms.md`.
 """
 
-import contextlib
-import os
 import re
-import sys
-import tempfile
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
 from jaxemb import atomic, extras
 from jaxemb.compress import identity
 from jaxemb.index import described, interface
 from jaxemb.index.interface import Hits
+from jaxemb.index.quiet import quiet
 from jaxemb.types import Compressor, Params
 
-_one_at_a_time = threading.Lock()
-_CHATTER = re.compile(rb"WARNING: All log messages before absl::InitializeLog|[IW]\d{4} \d\d")
+# ScaNN's notes on its training; its errors come back as exceptions.
+_quiet = partial(quiet, re.compile(rb"WARNING: All log messages before absl::InitializeLog|[IW]\d{4} \d\d"))
+STORED = {"float32": 4, "bfloat16": 2, "int8": 1, "nothing": 0}
+"""What vectors can be kept as for the last step, and the bytes of a number."""
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep ScaNN's notes on its training off standard error, and let through all else that is written there.
-
-    ScaNN's log goes straight to the descriptor and has no switch.  Its errors come back as exceptions.
-    """
-    with _one_at_a_time, tempfile.TemporaryFile() as kept:
-        sys.stderr.flush()
-        real = os.dup(2)
-        os.dup2(kept.fileno(), 2)
-        try:
-            yield
-        finally:
-            sys.stderr.flush()
-            os.dup2(real, 2)
-            kept.seek(0)
-            for line in kept:
-                if not _CHATTER.match(line):
-                    os.write(real, line)
-            os.close(real)
+def _scann(module: str) -> Any:
+    return extras.load(f"scann.scann_ops.py.{module}")
 
 
 def _searchers() -> Any:
-    return extras.load("scann.scann_ops.py.scann_ops_pybind")
+    return _scann("scann_ops_pybind")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Scann:
     """A ScaNN searcher over float vectors; made by `build` or `load`.
 
-    settings: `leaves` (0: no tree, every row is scored exactly), `leaves_to_search`,
-      `reorder`, `dims_per_block`, `anisotropic`, `training_sample`.
+    settings: `leaves` (0: no tree, every row is scored as it is stored), `leaves_to_search`, `reorder`,
+      `dims_per_block`, `anisotropic`, `training_sample`, `soar`, `stored`.
     """
 
     kind: ClassVar[str] = "scann"
+    searching: ClassVar[tuple[str, ...]] = ("leaves_to_search", "reorder")
     searcher: Any
     compressor: Compressor
     state: Params
+    code: Callable[[np.ndarray], np.ndarray]
     size: int
     dim: int
     settings: dict[str, Any]
 
     @property
     def bytes_per_vector(self) -> int:
-        """float32 for the last step; with a tree also two 4-bit codes a byte, and a leaf number."""
-        stored = self.compressor.bytes_per_vector(self.dim)
+        """A number a dimension for the last step; with a tree also two 4-bit codes a byte, and a leaf number.
+
+        With SOAR codes and leaf number are there twice.
+        """
+        dim = self.compressor.bytes_per_vector(self.dim) // 4
+        stored = dim * STORED[self.settings["stored"]]
         if not self.settings["leaves"]:
             return stored
-        blocks = -(-(stored // 4) // self.settings["dims_per_block"])
-        return stored + -(-blocks // 2) + 4
+        blocks = -(-dim // self.settings["dims_per_block"])
+        return stored + (-(-blocks // 2) + 4) * (2 if self.settings["soar"] else 1)
 
     @property
     def resident_bytes(self) -> int:
@@ -90,8 +74,8 @@ class Scann:
         The vectors; with a tree also the leaves' centres in two copies and the codes' own centres.
         The growth of the process is within a few per cent of it at 10^5 rows.
         """
-        stored = self.compressor.bytes_per_vector(self.dim)
-        centres = (2 * self.settings["leaves"] + 16) * stored if self.settings["leaves"] else 0
+        wide = self.compressor.bytes_per_vector(self.dim)
+        centres = (2 * self.settings["leaves"] + 16) * wide if self.settings["leaves"] else 0
         return self.size * self.bytes_per_vector + centres + interface.state_bytes(self.state)
 
     def search(
@@ -111,7 +95,7 @@ class Scann:
 
         Args:
           leaves_to_search: leaves of the tree to look into; `leaves` looks into all.
-          reorder: candidates that are scored again in float32, `k` at least.
+          reorder: candidates that are scored again, `k` at least, by what is stored for it.
           threads: a batch is shared by so many.
         Raises: ValueError for a query of another shape or dtype, NaN or inf in it,
           `k < 1`, `k > size`, and a setting below 1.
@@ -121,30 +105,22 @@ class Scann:
         reorder = self.settings["reorder"] if reorder is None else reorder
         _at_least_one(leaves_to_search=leaves_to_search, reorder=reorder, threads=threads)
         if len(query) == 0:
-            return Hits(np.zeros((0, k), np.int64), np.zeros((0, k), np.float32))
-        settings = (self._stored(query), k, max(reorder, k), min(leaves_to_search, max(self.settings["leaves"], 1)))
-        if threads == 1:
+            return interface.nothing(k)
+        leaves = self.settings["leaves"]
+        # Without a tree these two must not be given: over int8 the process would end.
+        looked_at = (max(reorder, k), min(leaves_to_search, leaves)) if leaves else (-1, -1)
+        settings = (self.code(query), k, *looked_at)
+        if len(query) == 1:
+            rows, scores = (found[None, :] for found in self.searcher.search(settings[0][0], *settings[1:]))
+        elif threads == 1:
             rows, scores = self.searcher.search_batched(*settings)
         else:
             self.searcher.set_num_threads(threads)
             rows, scores = self.searcher.search_batched_parallel(
                 *settings, batch_size=min(64, -(-len(query) // threads))
             )
-        found = ~np.isnan(scores)  # ScaNN fills up with row 0 and NaN
-        rows = np.where(found, rows.astype(np.int64), -1)
-        scores = np.where(found, scores, np.float32(-np.inf))
-        order = np.lexsort((rows, -scores), axis=1)
-        return Hits(np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1))
-
-    @cached_property
-    def _apply(self) -> Callable[[np.ndarray], Array]:
-        return jax.jit(partial(self.compressor.apply, self.state))
-
-    def _stored(self, query: np.ndarray) -> np.ndarray:
-        """The query in the space of what is stored."""
-        if self.compressor.name == identity().name:
-            return query
-        return np.asarray(self._apply(interface.padded(query)))[: len(query)]
+        # ScaNN fills up with row 0 and NaN.
+        return interface.best(np.where(np.isnan(scores), -1, rows.astype(np.int64)), scores, k)
 
     def save(self, folder: Path | str) -> None:
         """Write `index.json` and `assets/` in ScaNN's format, which names no place outside and holds no pickle."""
@@ -155,10 +131,7 @@ class Scann:
                 self.searcher.serialize(str(unfinished / "assets"), relative_path=True)
 
 
-def _at_least_one(**settings: int) -> None:
-    for name, value in settings.items():
-        if value < 1:
-            raise ValueError(f"scann: wanted {name} of 1 or more, got {value}")
+_at_least_one = partial(interface.at_least, 1, "scann")
 
 
 def build(
@@ -166,17 +139,19 @@ def build(
     *,
     compressor: Compressor | None = None,
     state: Params | None = None,
-    leaves: int | None = None,
+    leaves: int | str | None = None,
     leaves_to_search: int | None = None,
     reorder: int = 100,
     dims_per_block: int = 2,
     anisotropic: float = 0.2,
     training_sample: int = 100_000,
+    soar: float = 0.0,
+    stored: str = "float32",
     threads: int = 0,
 ) -> Scann:
     """An index that looks only where a query's nearest documents are likely to be.
 
-    Scores are inner products in float32, so `vectors` should be of unit length.  The
+    Scores are inner products with what is `stored`, so `vectors` should be of unit length.  The
     same vectors and settings give the same index, byte for byte, on one kind of
     machine: the tree starts from k-means++ with ScaNN's fixed seed, not from its
     default, which differs from run to run.
@@ -185,27 +160,40 @@ def build(
       vectors: float32 `[n, d]`, copied.
       compressor, state: stored float vectors, `identity` or `truncate`; codes cannot be put into ScaNN.
       leaves: parts of the tree; 0 scores every row exactly, without tree or codes.  By
-        default `sqrt(n)`, and 0 below 1,000 rows, where that is as quick.
+        default `sqrt(n)`, and 0 below 1,000 rows, where that is as quick.  `autopilot` leaves these and all that
+        follows but `stored` to ScaNN; the settings then say what it chose.
       leaves_to_search: half of the leaves by default, but no more than 50 nor fewer than a tenth of them.
-      reorder: best candidates by their codes that are scored again in float32.
+      reorder: best candidates by their codes that are scored again.
       dims_per_block: dimensions that share one 4-bit code.
       anisotropic: how much an error along the vector weighs more than one across it; ScaNN's threshold `T`.
       training_sample: rows that tree and codes learn from, at most.
+      soar: above 0, every row is put into a second leaf, too, one whose error is at right angles to the first one's, so
+        that fewer leaves need be searched; this is the weight of that angle, 1.5 in the paper (Sun et al. 2023,
+        arXiv:2404.00774).  Codes take twice as many bytes.
+      stored: what is kept for the last step, `float32`, `bfloat16` or `int8`; `nothing` leaves scores as the codes say,
+        for a second step elsewhere (`index.rescored`).
       threads: for building; 0 takes all cores.
     Raises: ImportError without ScaNN; ValueError for no vectors, another shape or dtype, NaN
-      or inf, more leaves than rows, settings below 1, and compressors whose codes are no floats.
+      or inf, more leaves than rows, settings below 1, SOAR without leaves, an unknown `stored`,
+      and compressors whose codes are no floats.
     """
     searchers = _searchers()
     vectors = interface.documents("scann", vectors)
     compressor = compressor or identity()
     state = compressor.fit(jnp.asarray(vectors)) if state is None else state
-    stored = np.asarray(compressor.apply(state, jnp.asarray(vectors)))
-    if stored.dtype != np.float32:
+    rows = np.asarray(compressor.apply(state, jnp.asarray(vectors)))
+    if rows.dtype != np.float32:
         raise ValueError(
             f"scann: wanted a compressor that stores float32 vectors, which ScaNN makes its own codes from; "
-            f"{compressor.name} stores {stored.dtype}, which kind 'exact' can search"
+            f"{compressor.name} stores {rows.dtype}, which kind 'exact' can search"
         )
-    n = len(stored)
+    if stored not in STORED:
+        raise ValueError(f"scann: wanted stored to be one of {', '.join(STORED)}, got {stored!r}")
+    n = len(rows)
+    if leaves == "autopilot":
+        return _autopilot(rows, stored, threads, (compressor, state, vectors.shape[1]))
+    if isinstance(leaves, str):
+        raise ValueError(f"scann: wanted a number of leaves or autopilot, got {leaves!r}")
     if leaves is None:
         leaves = round(n**0.5) if n >= 1000 else 0
     if not 0 <= leaves <= n:
@@ -218,13 +206,20 @@ def build(
         dims_per_block=dims_per_block,
         training_sample=training_sample,
     )
-    plan = searchers.builder(stored, 10, "dot_product").set_n_training_threads(threads)
+    if soar < 0 or (soar and leaves < 2):
+        raise ValueError(f"scann: wanted soar of 0, or more with 2 leaves or more, got {soar} with {leaves}")
+    if stored == "nothing" and not leaves:
+        raise ValueError("scann: wanted leaves where nothing but codes is stored, got 0")
+    kept = None if stored == "nothing" else _scann("scann_builder").ReorderType[stored.upper()]
+    plan = searchers.builder(rows, 10, "dot_product").set_n_training_threads(threads)
     if leaves == 0:
-        plan = plan.score_brute_force()
+        plan = plan.score_brute_force(kept)
     else:
-        plan = plan.tree(leaves, leaves_to_search, training_sample_size=min(training_sample, n), random_init=False)
-        plan = plan.score_ah(dims_per_block, anisotropic, training_sample_size=min(training_sample, n))
-        plan = plan.reorder(reorder)
+        spilled = {"soar_lambda": soar} if soar else {}
+        sample = min(training_sample, n)
+        plan = plan.tree(leaves, leaves_to_search, training_sample_size=sample, random_init=False, **spilled)
+        plan = plan.score_ah(dims_per_block, anisotropic, training_sample_size=sample)
+        plan = plan if kept is None else plan.reorder(reorder, kept)
     with _quiet():
         searcher = plan.build()
     settings = {
@@ -234,8 +229,47 @@ def build(
         "dims_per_block": dims_per_block,
         "anisotropic": anisotropic,
         "training_sample": training_sample,
+        "soar": soar,
+        "stored": stored,
     }
-    return Scann(searcher=searcher, compressor=compressor, state=state, size=n, dim=vectors.shape[1], settings=settings)
+    return _opened(searcher, compressor, state, n, vectors.shape[1], settings)
+
+
+def _autopilot(rows: np.ndarray, stored: str, threads: int, given: tuple[Compressor, Params, int]) -> Scann:
+    compressor, state, dim = given
+    if stored == "nothing":
+        raise ValueError("scann: wanted autopilot with stored vectors, got stored='nothing'")
+    kept = _scann("scann_builder").ReorderType[stored.upper()]
+    plan = _searchers().builder(rows, 10, "dot_product").set_n_training_threads(threads)
+    with _quiet():
+        searcher = plan.autopilot(quantize=kept).build()
+    told = searcher.config()
+
+    def chosen(name: str, otherwise: int) -> int:
+        found = re.search(rf"\b{name}: (\d+)", told)
+        return int(found[1]) if found else otherwise
+
+    settings = {
+        "leaves": chosen("num_children", 0),
+        "leaves_to_search": chosen("max_spill_centers", 1),
+        "reorder": chosen("approx_num_neighbors", 1),
+        "dims_per_block": chosen("num_dims_per_block", 1),
+        "anisotropic": float(found[1]) if (found := re.search(r"noise_shaping_threshold: ([\d.]+)", told)) else 0.0,
+        "training_sample": chosen("expected_sample_size", len(rows)),
+        "soar": 0.0,
+        "stored": stored,
+        "autopilot": True,
+    }
+    return _opened(searcher, compressor, state, len(rows), dim, settings)
+
+
+def _opened(
+    searcher: Any, compressor: Compressor, state: Params, size: int, dim: int, settings: dict[str, Any]
+) -> Scann:
+    code = interface.coder(compressor, state)
+    return Scann(
+        searcher=searcher, compressor=compressor, state=state, code=code, size=size, dim=dim, settings=settings
+    )
 
 
 def load(folder: Path | str, *, compressor: Compressor | None = None, state: Params | None = None) -> Scann:
@@ -260,4 +294,4 @@ def load(folder: Path | str, *, compressor: Compressor | None = None, state: Par
             raise ValueError(f"{listing}: wanted the name of a file beside it, got {name}")
     with _quiet():
         searcher = searchers.load_searcher(str(assets), assets_backcompat_shim=False)
-    return Scann(searcher=searcher, compressor=compressor, state=state, size=size, dim=dim, settings=settings)
+    return _opened(searcher, compressor, state, size, dim, {"soar": 0.0, "stored": "float32", **settings})

@@ -70,15 +70,16 @@ def multi_slerp(base: Params, tuned: Sequence[Params], weights: Sequence[float] 
     Source: mergekit's `multislerp`.
     """
     shares = positive("multi_slerp", tuned, weights)
-    shares = shares / shares.sum()
+    return combined(base, tuned, lambda products: multi_slerp_coefficients(products, shares))
 
-    def coefficients(products: Float[Array, "k k"]) -> Float[Array, " k"]:
-        lengths, cosines = _unit(products)
-        middle = _middle("multi_slerp", cosines, shares)
-        tangent = shares - (shares @ cosines @ middle) * middle
-        return _stepped(middle, tangent, cosines) / lengths * (shares @ lengths)
 
-    return combined(base, tuned, coefficients)
+def multi_slerp_coefficients(products: Float[Array, "k k"], weights: Float[np.ndarray, " k"]) -> Float[Array, " k"]:
+    """What `multi_slerp` multiplies each task vector with."""
+    shares = weights / weights.sum()
+    lengths, cosines = _unit(products)
+    middle = _middle("multi_slerp", cosines, shares)
+    tangent = shares - (shares @ cosines @ middle) * middle
+    return _stepped(middle, tangent, cosines) / lengths * (shares @ lengths)
 
 
 def karcher(models: Sequence[Params], weights: Sequence[float] | None = None, *, rounds: int = 10) -> Params:
@@ -90,9 +91,17 @@ def karcher(models: Sequence[Params], weights: Sequence[float] | None = None, *,
     if not models:
         raise ValueError("karcher: wanted one model or more, got none")
     same_shapes("karcher", *models)
-    shares = positive("karcher", models, weights)
-    shares = shares / shares.sum()
-    lengths, cosines = _unit(gram(models))
+    return combination(
+        models, list(karcher_coefficients(gram(models), positive("karcher", models, weights), rounds=rounds))
+    )
+
+
+def karcher_coefficients(
+    products: Float[Array, "k k"], weights: Float[np.ndarray, " k"], *, rounds: int = 10
+) -> Float[Array, " k"]:
+    """What `karcher` multiplies each model with."""
+    shares = weights / weights.sum()
+    lengths, cosines = _unit(products)
     middle = _middle("karcher", cosines, shares)
     for _ in range(rounds):
         near = jnp.clip(cosines @ middle, -1.0, 1.0)
@@ -101,7 +110,7 @@ def karcher(models: Sequence[Params], weights: Sequence[float] | None = None, *,
         tangent = shares * arcs - (shares * arcs * near).sum() * middle
         middle = _stepped(middle, tangent, cosines)
         middle = middle / jnp.sqrt(middle @ cosines @ middle)
-    return combination(models, list(middle / lengths * (shares @ lengths)))
+    return middle / lengths * (shares @ lengths)
 
 
 def model_stock(base: Params, tuned: Sequence[Params], *, clipped: bool = False) -> Params:
@@ -116,19 +125,21 @@ def model_stock(base: Params, tuned: Sequence[Params], *, clipped: bool = False)
     Raises: ValueError as `task_vectors`, and for fewer than two models.
     Source: Jang et al. 2024, arXiv:2403.19522, eq. 6.
     """
-    if (count := len(tuned)) < 2:
-        raise ValueError(f"model_stock: wanted two models or more, got {count}")
+    if len(tuned) < 2:
+        raise ValueError(f"model_stock: wanted two models or more, got {len(tuned)}")
+    return combined(base, tuned, lambda products: model_stock_coefficients(products, clipped=clipped))
 
-    def coefficients(products: Float[Array, "k k"]) -> Float[Array, " k"]:
-        _, cosines = _unit(products)
-        mean = (cosines.sum() - count) / (count * (count - 1))
-        divisor = 1 + (count - 1) * mean
-        steady = jnp.abs(divisor) > 1e-6  # else no mean is better than another: the base stays
-        share = jnp.where(steady, count * mean / jnp.where(steady, divisor, 1), 0)
-        share = jnp.clip(share, 0.0, 1.0) if clipped else share
-        return jnp.full(count, share / count)
 
-    return combined(base, tuned, coefficients)
+def model_stock_coefficients(products: Float[Array, "k k"], *, clipped: bool = False) -> Float[Array, " k"]:
+    """What `model_stock` multiplies each task vector with."""
+    count = len(products)
+    _, cosines = _unit(products)
+    mean = (cosines.sum() - count) / (count * (count - 1))
+    divisor = 1 + (count - 1) * mean
+    steady = jnp.abs(divisor) > 1e-6  # else no mean is better than another: the base stays
+    share = jnp.where(steady, count * mean / jnp.where(steady, divisor, 1), 0)
+    share = jnp.clip(share, 0.0, 1.0) if clipped else share
+    return jnp.full(count, share / count)
 
 
 def by_leaf(operator: Callable[..., Params]) -> Callable[..., Params]:

@@ -18,16 +18,17 @@ def task_vectors(base: Params, tuned: Sequence[Params]) -> list[Params]:
 
     Raises: ValueError for trees that differ, and for a model that is the base, which has no direction, by its place.
     """
-    same_shapes("task_vectors", base, *tuned)
-    found = [jax.tree.map(_added, model, base) for model in tuned]
+    found = added(base, tuned)
     for place, vector in enumerate(found):
         if not float(inner(vector, vector)) > 0:
             raise ValueError(f"task_vectors: model {place} is the base, or its difference is not finite")
     return found
 
 
-def _added(value: Array, base: Array) -> Array:
-    return value.astype(jnp.float32) - base.astype(jnp.float32)
+def added(base: Params, tuned: Sequence[Params]) -> list[Params]:
+    """As `task_vectors`, where a model that added nothing is none that a direction is asked of."""
+    same_shapes("task_vectors", base, *tuned)
+    return [jax.tree.map(lambda t, b: t.astype(jnp.float32) - b.astype(jnp.float32), model, base) for model in tuned]
 
 
 def moved(base: Params, vector: Params, scale: float | Float[Array, ""] = 1.0) -> Params:
@@ -85,10 +86,10 @@ def ties(
       density: the share that is kept, of each leaf.
       length: `mean` scales the result to the mean length of the trimmed vectors, as the notes on Self Positioning
         describe TIES.
-    Raises: ValueError as `task_vectors`, for weights that do not fit, and for a density outside (0, 1].
+    Raises: ValueError for trees that differ, for weights that do not fit, and for a density outside (0, 1].
     Source: Yadav et al. 2023, arXiv:2306.01708.
     """
-    kept = thinned(task_vectors(base, tuned), keeping.largest(density))
+    kept = thinned(added(base, tuned), keeping.largest(density))
     merged = agreed(kept, _shares("ties", tuned, weights))
     if length == "kept":
         return moved(base, merged, scale)
@@ -158,7 +159,7 @@ def sce(base: Params, tuned: Sequence[Params], *, selected: float = 1.0) -> Para
 
     Args:
       selected: the share of numbers, of those that differ at all, with the largest variance over the models.
-    Raises: ValueError as `task_vectors`, and for a share outside (0, 1].
+    Raises: ValueError for trees that differ, and for a share outside (0, 1].
     Source: Wan et al. 2024, arXiv:2408.07990 (FuseChat), sec. 3.3.
     """
     keeping.check_density("sce", selected)
@@ -168,7 +169,7 @@ def sce(base: Params, tuned: Sequence[Params], *, selected: float = 1.0) -> Para
         if selected < 1:
             apart = jnp.var(stacked, axis=0)
             count = (jnp.count_nonzero(apart).astype(jnp.float32) * selected).astype(jnp.int32)
-            stacked = jnp.where((keeping.ranked(apart) < count)[None], stacked, 0)
+            stacked = jnp.where(keeping.top(apart, count)[None], stacked, 0)
         squares = jnp.square(stacked).reshape(len(values), -1).mean(axis=1)
         total = squares.sum()
         shares = jnp.where(total > 0, squares / jnp.where(total > 0, total, 1), 1 / len(values))
@@ -177,7 +178,7 @@ def sce(base: Params, tuned: Sequence[Params], *, selected: float = 1.0) -> Para
         divisor = jnp.where(own, shares, 0).sum(axis=0)
         return jnp.where(own, shares * stacked, 0).sum(axis=0) / jnp.where(divisor > 0, divisor, 1)
 
-    return moved(base, jax.tree.map(leaf, *task_vectors(base, tuned)))
+    return moved(base, jax.tree.map(leaf, *added(base, tuned)))
 
 
 def _thinned_sum(
@@ -192,7 +193,7 @@ def _thinned_sum(
     elect: bool,
 ) -> Params:
     shares = _shares(name, tuned, weights)
-    kept = thinned(task_vectors(base, tuned), keep, key)
+    kept = thinned(added(base, tuned), keep, key)
     return moved(base, agreed(kept, shares) if elect else combination(kept, shares), scale)
 
 

@@ -154,10 +154,10 @@ def stage(
     begun = reader.apply(params, some)
     scale = float(losses.entry_scale(begun, checked(entries, entry, begun.shape[1]), cfg.spread))
     learnt = train.fit(
-        objective(cfg, reader, scale),
+        objective(cfg, reader, 1.0),
         optax.adamw(optax.linear_schedule(cfg.learning_rate, 0.0, cfg.steps), eps=1e-6, weight_decay=0.0),
         batches(cfg, texts, entry, seed=seed),
-        {"encoder": params, ENTRIES: entries},
+        {"encoder": params, ENTRIES: scale * entries},  # as an input, so that one program serves all stages
         steps=cfg.steps,
         frozen=(ENTRIES, *(f"encoder.{pattern}" for pattern in cfg.frozen)),
         clip=cfg.clip,

@@ -153,8 +153,13 @@ def run(
     checkpoints: Path | str | None = None,
     log: Path | str | None = None,
 ) -> Embedder:
-    """A student from `params`; its `score` is the head's logit, of the last class where there are several."""
-    limited = tokenizer.limited(cfg.tokens, add_special=True)
+    """A student from `params`; its `score` is the head's logit, of the last class where there are several.
+
+    Args:
+      tokenizer: cut to `cfg.tokens` here, unless it is already, as one that remembers its texts.
+    """
+    ready = tokenizer.max_length == cfg.tokens and tokenizer.add_special
+    limited = tokenizer if ready else tokenizer.limited(cfg.tokens, add_special=True)
     check(cfg, limited, pairs)
     learnt = train.fit(
         objective(cfg, made, label),

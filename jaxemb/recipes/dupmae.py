@@ -11,7 +11,8 @@ vector beside the largest entries of its words (`encode.largest`, `encode.sparse
 Differences: the loss of a text is a mean over its own tokens and texts weigh alike, where the authors' code takes one
 mean over the tokens of a batch; masks are drawn for every row of the decoder, not picked among 256.
 Unsure: the paper sums over the words of a text, the code divides by its tokens and weighs with 0.1; the code is the
-default (`bow_norm`, `bow_weight`).  The query keeps all its words and is read at the document's.
+default (`bow_norm`, `bow_weight`).  The query keeps all its words and is read at the document's.  No part of a score is
+scaled to length one, as in the authors' code.
 Figures: the paper's and ours stand on the page of claims, for `jaxemb claim dupmae`.
 """
 
@@ -28,6 +29,7 @@ from jaxemb.data import masking
 from jaxemb.encode import BertConfig, Sparse, WordScorer
 from jaxemb.encode.functional import Functional
 from jaxemb.encode.text.enhanced import EnhancedDecoder
+from jaxemb.losses.checks import all_values
 from jaxemb.losses.reconstruction import POSITIONS
 from jaxemb.types import Backbone, Batch, Embedder, Objective, Params, Tokens
 
@@ -152,10 +154,19 @@ def ordinary(text: Tokens) -> Array:
 
 
 def vectors(model: Duplex, params: Params, text: Tokens) -> tuple[Float[Array, "b d"], Float[Array, "b v"]]:
-    """The first token's state, and how much of each word the others have."""
-    states = model.backbone.apply(params["encoder"], text)
+    """The first token's state, and how much of each word the others have.
+
+    A text of nothing but its first token has nothing of any word.  The last special token is read like any other, so
+    that an empty text between two of them has what that one's state tells.
+
+    Raises: ValueError for a text without a token.
+    """
+    length = jnp.asarray(text.mask).sum(axis=1)
+    all_values("dupmae", "tokens of a text", length, "1 or more", lambda counts: counts > 0)
+    states, others = model.backbone.apply(params["encoder"], text), ordinary(text)
     head = partial(words, model, params)
-    return states[:, 0], losses.lexical_pool(states, ordinary(text), head=head, positions=model.positions)
+    lexical = losses.lexical_pool(states, others, head=head, positions=model.positions)
+    return states[:, 0], jnp.where(others.any(axis=1, keepdims=True), lexical, jnp.zeros_like(lexical))
 
 
 def embedder(cfg: Config, model: Duplex, params: Params) -> Embedder:

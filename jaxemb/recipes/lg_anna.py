@@ -50,7 +50,7 @@ class Config:
     """What the recipe varies.
 
     negatives: hard ones of each query.
-    candidates: how many of a search may become negatives.
+    candidates, deeper: how many of a search may become negatives, and how many where the margin leaves too few of them.
     margin, least: which candidates are far enough from the own document's score `t`: at most `least * t` (`relative`),
       `t - least` (`absolute`), or `least` whatever `t` is (`fixed`); all of them (`none`).
     guide: of a teacher's cosine with the own document, the share above which a document of the batch is no negative;
@@ -67,6 +67,7 @@ class Config:
 
     negatives: int = 7
     candidates: int = 100
+    deeper: int = 200
     margin: Margin = "relative"
     least: float = 0.95
     guide: float | None = None
@@ -164,6 +165,7 @@ def mined(
         path,
         negatives=cfg.negatives,
         ranks=(0, cfg.candidates),
+        deeper=cfg.deeper,
         rules=rules(cfg),
         pick=pick,
         teacher=teacher,
@@ -183,12 +185,19 @@ def asked(
     queries: Sequence[str],
     examples: Sequence[Sequence[Pair]] = (),
 ) -> Tokens:
-    """Queries as the encoder reads them; documents, and queries without an instruction, are `data.ended`."""
+    """Queries as the encoder reads them; documents, and queries without an instruction, are `data.ended`.
+
+    Raises: ValueError as both, and for a query of which no token is counted.
+    """
     if instruction is None:
         return data.ended(tokenizer, queries, length=cfg.query_tokens)
-    return data.instructed(
+    tokens = data.instructed(
         tokenizer, instruction, queries, examples, length=cfg.query_tokens, cut=True, counted=cfg.counted
     )
+    counts = np.asarray(tokens.mask if tokens.counted is None else tokens.counted).sum(axis=1)
+    if (bare := np.flatnonzero(counts == 0)).size:
+        raise ValueError(f"lg_anna: wanted queries with a token, query {bare[0]} has none: {queries[bare[0]][:60]!r}")
+    return tokens
 
 
 def batch(

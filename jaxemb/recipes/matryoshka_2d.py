@@ -6,7 +6,8 @@ Paper: Li et al. 2024, arXiv:2402.14776; rewritten under the same number as ESE 
 (`losses.every_exit`; Zhuang et al. 2024, arXiv:2410.13230).
 
 What is composed: the vectors of all layers (`encode.exits`), one of those losses around InfoNCE, `train.fit`.
-`at` makes the shallower and shorter encoder, which runs as many blocks as it is asked for and no more.
+`at` makes the shallower and shorter encoder, which runs as many blocks as it is asked for and no more; `shallower` the
+same of a model with its tokenizer, as folders and indexes keep it.
 Differences: InfoNCE stands where the paper mixes CoSENT, in-batch and angle losses, and any loss can; the gradient to
 the teacher of the alignment flows as in the sources unless `stop_teacher`.
 Unsure: the published versions differ in the factor of the alignment, `log(2 + n)` times the temperature in the later
@@ -14,7 +15,7 @@ one; `alignment` puts a number in its place.
 Figures: the paper's and ours stand on the page of claims, for `jaxemb claim matryoshka_2d`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
@@ -24,8 +25,9 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from jaxemb import encode, losses, train
-from jaxemb.encode import Pooling
+from jaxemb.encode import BertConfig, Pooling
 from jaxemb.losses import exits
+from jaxemb.model import Model, build
 from jaxemb.similarity import cosine
 from jaxemb.train.placement import Layout
 from jaxemb.types import Backbone, Embedder, Loss, Objective, Params
@@ -152,3 +154,18 @@ def at(backbone: Backbone, pooling: Pooling, params: Params, layer: int, size: i
     """The encoder that leaves after `layer` blocks and keeps `size` dimensions: no block above it is run, or kept."""
     encoder = encode.sized(encode.pooled(backbone, pooling), size)
     return Embedder(encode.first_layers(params, layer), encoder.apply, encoder.apply, cosine)
+
+
+def shallower(made: Model, layer: int) -> Model:
+    """The model of the first `layer` blocks alone.
+
+    `model.save` and a bundle of an index keep it as it is, so that nobody has to remember the layer; the size is kept
+    by the compressor of the index, `compress.truncate(size)`.  `mode` has no place there but in the folder's name.
+
+    Raises: TypeError for another family than BERT's; ValueError for a layer that is not there.
+    """
+    if not isinstance(made.spec.backbone, BertConfig):
+        raise TypeError(f"shallower: wanted a model of BERT's family, got {type(made.spec.backbone).__name__}")
+    params = encode.first_layers(made.params, layer)
+    spec = replace(made.spec, backbone=replace(made.spec.backbone, num_hidden_layers=layer))
+    return made._replace(encoder=build(spec, dtype=made.dtype), params=params, spec=spec)

@@ -19,14 +19,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
+from jaxtyping import Array, Float
 
 from jaxemb import data, losses, train
 from jaxemb.data import Pair, Tokenizer
 from jaxemb.data.tokenize import pad
+from jaxemb.losses.checks import all_values
+from jaxemb.losses.form import form_of, with_form
 from jaxemb.similarity import cosine
 from jaxemb.train.placement import Layout
 from jaxemb.train.schedule import Shape
@@ -45,7 +49,8 @@ class Config:
     gamma: of `focal`.
     rows: texts whose states are kept at a time; None for all.
     tile: queries that are compared at a time; None chooses.
-    warmup: the share of steps in which the learning rate rises.  It takes them from those that prefer what is easy.
+    learning_rate: the highest; it falls to 0 in a straight line.
+    warmup: the share of steps in which it rises.  It takes them from those that prefer what is easy.
     """
 
     negatives: int = 5
@@ -69,6 +74,8 @@ class Config:
             raise ValueError(f"peg: temperature must be above 0 and finite, got {self.temperature}")
         if not (math.isfinite(self.start) and math.isfinite(self.end)):
             raise ValueError(f"peg: strengths must be finite, got start={self.start} and end={self.end}")
+        if not 0 <= self.warmup < 1:
+            raise ValueError(f"peg: the share of warm-up must be at least 0 and below 1, got {self.warmup}")
 
 
 def loss(cfg: Config) -> Loss:
@@ -82,7 +89,19 @@ def loss(cfg: Config) -> Loss:
     }
     if cfg.weighing not in ways:
         raise ValueError(f"weighing must be one of {', '.join(ways)}, got {cfg.weighing!r}")
-    return ways[cfg.weighing]()
+    return _between_directions(ways[cfg.weighing]())
+
+
+def _between_directions(loss: Loss) -> Loss:
+    """The same loss, which refuses vectors of zeros: they have no cosine, and none that a weight could follow."""
+
+    def checked(query: Float[Array, "b d"], document: Float[Array, "n d"], **kwargs: Any) -> Float[Array, " b"]:
+        for what, side in (("query", query), ("document", document)):
+            largest = jnp.abs(side).max(axis=1)
+            all_values("peg", f"the largest entry of {what} vectors", largest, "above 0", lambda found: found > 0)
+        return loss(query, document, **kwargs)
+
+    return with_form(checked, form_of(loss))
 
 
 def objective(cfg: Config, encoder: Encoder) -> Objective:
@@ -97,8 +116,8 @@ def objective(cfg: Config, encoder: Encoder) -> Objective:
 def batch(cfg: Config, tokenizer: Tokenizer, pairs: Sequence[Pair]) -> Batch:
     """Tokens of both sides in one shape, documents in blocks, and what the documents are.
 
-    Raises: ValueError for fewer than two pairs, another number of negatives, an own document among them, or a text
-      without tokens, whose vector would be zero.
+    Raises: ValueError for fewer than two pairs, another number of negatives, an own document among them, a text without
+      tokens, whose vector would be zero, or a query that all documents answer, so that it has no negative.
     """
     if len(pairs) < 2:
         raise ValueError(f"batch: queries are compared with each other's documents, wanted 2 or more, got {len(pairs)}")
@@ -110,11 +129,28 @@ def batch(cfg: Config, tokenizer: Tokenizer, pairs: Sequence[Pair]) -> Batch:
             raise ValueError(f"batch: wanted texts with a token, got {empty[0]!r}")
         return pad(rows, length)
 
+    keys = data.document_keys(pairs, cfg.negatives)
+    listed = keys.tolist()
+    if lonely := [pair.query for pair, own in zip(pairs, listed, strict=False) if not _has_negative(own, listed)]:
+        raise ValueError(f"batch: wanted a negative for each query, got all documents as answers of {lonely[0]!r}")
     return {
         "query": tokens([pair.query for pair in pairs], cfg.query_tokens),
         "document": tokens(data.documents_of(pairs, cfg.negatives), cfg.document_tokens),
-        "document_key": data.document_keys(pairs, cfg.negatives),
+        "document_key": keys,
     }
+
+
+def _has_negative(own: Sequence[int], keys: Sequence[Sequence[int]]) -> bool:
+    """Whether any document shares no key with a query's own; nearly always the last one already does not."""
+    mine = set(own) - {-1}
+    return any(mine.isdisjoint(one) for one in reversed(keys))
+
+
+def rate(cfg: Config) -> optax.Schedule:
+    """The learning rate by the step."""
+    rising = round(cfg.warmup * cfg.steps)
+    fall = optax.linear_schedule(cfg.learning_rate, 0.0, cfg.steps - rising)
+    return optax.join_schedules([optax.linear_schedule(0.0, cfg.learning_rate, rising), fall], [rising])
 
 
 def run(
@@ -132,7 +168,7 @@ def run(
     """Train on batches as `batch` makes them, from `data.stream` or a mixture of sources."""
     learnt = train.fit(
         objective(cfg, encoder),
-        optax.adam(train.warmup_cosine(cfg.learning_rate, cfg.steps, warmup=cfg.warmup)),
+        optax.adam(rate(cfg)),
         batches,
         params,
         steps=cfg.steps,

@@ -213,8 +213,9 @@ def _begin(
 ) -> tuple[_Run, tuple[Any, Any, Any]]:
     """The state before the first step, and where params, optimizer state and carried entries lie."""
     where = layout(params, mesh)
-    # Copies, because the step gives its inputs' memory to its outputs.
-    params = jax.device_put(jax.tree.map(jnp.copy, params), where)
+    # Copies, because the step gives its inputs' memory to its outputs; of a dtype that is not weak, since the outputs'
+    # is not, and the second step would be compiled anew.
+    params = jax.device_put(jax.tree.map(lambda leaf: jnp.array(leaf, jnp.result_type(leaf)), params), where)
     shapes = jax.eval_shape(optimizer.init, params)
     state_where = layout(shapes, mesh)
     state = jax.jit(optimizer.init, out_shardings=state_where)(params)

@@ -109,6 +109,18 @@ def test_by_hand(index, tmp_path, capfd):
     assert debian.prepare(tmp_path / "data", index).name != ready.name
 
 
+def test_links_are_names_without_versions(tmp_path):
+    fields = "Recommends: ant (>= 1.2), bee:any | owl\nSuggests: zoo,\n brief\nDepends: none\n"
+    text = PACKAGES + "\n\n" + package("wren", more=fields)
+    (tmp_path / "Packages.gz").write_bytes(gzip.compress(text.encode()))
+    found = debian.links(tmp_path)
+    assert found["wren"] == {"ant", "bee", "owl", "zoo", "brief"}
+    assert found["zoo"] == frozenset()
+    assert debian.links(tmp_path, ["Depends"])["wren"] == {"none"}
+    with pytest.raises(FileNotFoundError, match="no Packages, plain or"):
+        debian.links(tmp_path / "nowhere")
+
+
 def test_a_prefix_is_a_sample_with_its_siblings():
     many = [debian.Package(f"p{number}", f"s{number % 50}", "", "short", f"text {number}", ()) for number in range(200)]
     order = [each.source for each in debian.prepared.parted(debian.DESCRIBED, many, lambda each: each.source)["train"]]

@@ -27,6 +27,8 @@ def test_defaults_follow_the_size(built):
         "dims_per_block": 2,
         "anisotropic": 0.2,
         "training_sample": 100_000,
+        "soar": 0.0,
+        "stored": "float32",
     }
     assert scann.build(np.eye(8, dtype=np.float32)).settings["leaves"] == 0
 
@@ -71,13 +73,18 @@ def test_of_equals_the_lower_row_first(clustered):
 
 def test_hits_are_put_in_order(built, clustered):
     class Unordered:
+        def search(self, *settings):  # of one query it tells what it found, and no more
+            return np.array([7, 3, 5, 2], np.uint32), np.array([0.5, 0.5, 0.9, 0.5], np.float32)
+
         def search_batched(self, *settings):
             nan = np.float32("nan")
-            return np.array([[7, 0, 3, 5, 2]], np.uint32), np.array([[0.5, nan, 0.5, 0.9, 0.5]], np.float32)
+            rows, scores = self.search()
+            return np.insert(rows, 1, 0)[None].repeat(2, 0), np.insert(scores, 1, nan)[None].repeat(2, 0)
 
-    found = dataclasses.replace(built, searcher=Unordered()).search(clustered[1][:1], 5)
-    np.testing.assert_array_equal(found.rows, [[5, 2, 3, 7, -1]])
-    np.testing.assert_array_equal(found.scores, np.array([[0.9, 0.5, 0.5, 0.5, -np.inf]], np.float32))
+    for b in (1, 2):
+        found = dataclasses.replace(built, searcher=Unordered()).search(clustered[1][:b], 5)
+        np.testing.assert_array_equal(found.rows, [[5, 2, 3, 7, -1]] * b)
+        np.testing.assert_array_equal(found.scores, np.array([[0.9, 0.5, 0.5, 0.5, -np.inf]] * b, np.float32))
 
 
 def test_all_vectors_alike(clustered):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jax.test_util import check_grads
-from loss_cases import FEW, LOSSES, WHOLE
+from loss_cases import FEW, LOSSES, PLAIN, WHOLE
 
 from jaxemb import losses, train
 from jaxemb.types import Encoder
@@ -16,11 +16,15 @@ from jaxemb.types import Encoder
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 
 
-def held(law):
-    """Every loss that is not free of a law."""
-    return pytest.mark.parametrize(
-        "case", [case for case in LOSSES if law not in case.free], ids=lambda case: case.name
-    )
+def held(law, *, often=LOSSES):
+    """Every loss that is not free of a law; those not in `often` with `-m grid`."""
+    cases = [case for case in LOSSES if law not in case.free]
+    marks = {case.name: () if case in often else pytest.mark.grid for case in cases}
+    return pytest.mark.parametrize("case", [pytest.param(case, marks=marks[case.name], id=case.name) for case in cases])
+
+
+OFTEN = [case for case in LOSSES if case in PLAIN or case.name in FEW]
+"""Losses themselves, and one of each transform."""
 
 
 def vectors(seed: int, n: int, d: int = 4) -> jax.Array:
@@ -76,7 +80,7 @@ def test_gradient(case):
         check_grads(both, (query, document), order=1, modes=["rev"], atol=1e-2, rtol=1e-2)
 
 
-@held("")
+@held("", often=OFTEN)
 def test_rows_of_zeros_and_few_rows_are_finite_in_value_and_gradient(case):
     zeros = drawn(case)
     for query, document, kwargs in (drawn(case, b=case.fewest), (0 * zeros[0], 0 * zeros[1], zeros[2])):
@@ -85,7 +89,7 @@ def test_rows_of_zeros_and_few_rows_are_finite_in_value_and_gradient(case):
         assert np.isfinite([value, *(abs(g).max() for g in gradients)]).all()
 
 
-@held("")
+@held("", often=OFTEN)
 def test_bfloat16_vectors_lose_only_their_own_rounding(case):
     query, document, kwargs = drawn(case)
     half = case.loss(query.astype(jnp.bfloat16), document.astype(jnp.bfloat16), **kwargs)
@@ -281,8 +285,8 @@ def test_every_loss_everywhere(change, way, devices):
     check(ALIKE, change, way, devices)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("spread", [pytest.param(losses.across_devices, marks=pytest.mark.grid), losses.ring])
+@pytest.mark.grid
+@pytest.mark.parametrize("spread", [losses.across_devices, losses.ring])
 def test_a_mesh_shares_further_documents_too(spread):
     """Whole batches, most with more documents than queries, tiled where they have rows, on eight devices."""
     cases = [case for case in LOSSES if case.negatives or case.name in FEW]

@@ -71,6 +71,7 @@ def test_the_loss_is_hard_info_nce_of_codes_both_ways_without_documents_of_the_o
     np.testing.assert_allclose(got, one_way(scores) + one_way(scores.T), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.grid
 def test_new_codes_find_old_ones():
     pairs, unseen = made(), made(200, seed=5)
     turn = np.linalg.qr(np.random.default_rng(3).normal(size=(16, 16)))[0].astype(np.float32)

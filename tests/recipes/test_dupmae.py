@@ -124,6 +124,30 @@ def test_words_are_read_from_all_tokens_but_the_first(params):
     np.testing.assert_array_equal(losses.lexical_pool(states, dupmae.ordinary(text)), states[:, 1])
 
 
+def test_an_empty_text_is_its_first_token_and_no_words(params):
+    ids = np.array([[2, 0, 0], [2, 3, 0], [2, 7, 3]], np.int32)
+    text = Tokens(ids, (ids > 0).astype(np.int32))
+
+    @jax.jit
+    def read(params, text):
+        states = MODEL.backbone.apply(params["encoder"], text)
+        row = dupmae.embedder(CFG, MODEL, params).document(params, text)
+        return dupmae.vectors(MODEL, params, text), states[:, 0], dupmae.words(MODEL, params, states[1, 1]), row
+
+    (vector, lexical), first, of_separator, row = read(params, text)
+    np.testing.assert_allclose(vector, first, rtol=1e-6)
+    assert not lexical[0].any()
+    np.testing.assert_allclose(lexical[1], of_separator, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(row[:, :4], first @ params["reduce"], rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(row[0, 4:7], np.zeros(3))
+
+
+def test_a_text_without_a_token_is_refused(params):
+    ids = np.zeros((2, 3), np.int32)
+    with pytest.raises(ValueError, match="dupmae: tokens of a text must be 1 or more, got 0"):
+        dupmae.vectors(MODEL, params, Tokens(ids, ids))
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

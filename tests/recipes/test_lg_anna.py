@@ -24,6 +24,7 @@ WORDS = word_tokenizer([*TEXTS, "Instruct: find. Query: Response:"], 64, add_spe
 CONFIG = Config(
     negatives=2,
     candidates=4,
+    deeper=4,
     temperature=0.1,
     student_temperature=0.2,
     teacher_temperature=0.5,
@@ -244,6 +245,10 @@ def graded(label):
         (lambda: made(replace(CONFIG, guide=0.9)), "guide=0.9 wants a teacher's vectors of texts, got no guide"),
         (lambda: made(source=graded(1.1)), "pair '7': wanted a label from 0 to 1, got 1.1"),
         (lambda: made(source=graded(None)), "pair '7': wanted a label from 0 to 1, got None"),
+        (
+            lambda: lg_anna.asked(replace(CONFIG, counted="query"), WORDS, "find", ["q1", "\u200b"]),
+            r"queries with a token, query 1 has none: '\\u200b'",
+        ),
         (lambda: made(replace(CONFIG, query_tokens=5)), "'find' leaves no room for a query in 5 tokens"),
         (
             lambda: [made(source=RETRIEVAL._replace(pool=PAIRS[:1]), rows=LISTS[i : i + 2]) for i in range(8)],

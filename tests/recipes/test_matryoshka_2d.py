@@ -1,10 +1,12 @@
 """The recipe on toy pairs: every mode learns, at every exit, and refuses what its encoder does not have."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
 
-from jaxemb import data, encode, train
+from jaxemb import data, encode, model, train
 from jaxemb.harness import exit_grid
 from jaxemb.harness.record import Record
 from jaxemb.recipes import matryoshka_2d
@@ -84,6 +86,43 @@ def test_a_gradient_cache_has_no_layers_to_draw_from(as_users_call):
     cached = train.gradient_cache(encode.pooled(BACKBONE, encode.mean), 2)
     with pytest.raises(TypeError, match="wanted a Backbone, whose layers can be read, got Encoder"):
         matryoshka_2d.objective(Config(**TOY), cached, encode.mean)
+
+
+SHAPE = encode.BertConfig(
+    vocab_size=16, hidden_size=8, num_hidden_layers=3, num_attention_heads=2, intermediate_size=8,
+    max_position_embeddings=8,
+)  # fmt: skip
+
+
+def test_a_folder_keeps_the_layer(tmp_path):
+    words = data.word_tokenizer(["a b c"], 16, 8, add_special=True)
+    shape = replace(SHAPE, vocab_size=words.size)
+    params = encode.bert(shape).init(jax.random.key(0))
+    spec = model.Spec(backbone=shape, pooling="mean", normalize=True, max_length=8)
+    whole = model.make(spec, params, words)
+    low = matryoshka_2d.shallower(whole, 1)
+    model.save(low, tmp_path / "low")
+    again = model.load(tmp_path / "low")
+    assert again.spec.backbone.num_hidden_layers == 1
+    assert model.fingerprint(low) != model.fingerprint(whole)
+    one = matryoshka_2d.at(encode.bert(shape), encode.mean, params, 1, 4)
+    wanted = jax.jit(one.query)(one.params, words(["a c"]))
+    got = model.encode(again, ["a c"])[:, :4]
+    np.testing.assert_allclose(got / np.linalg.norm(got), wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "layer", "error", "message"),
+    [
+        (SHAPE, 4, ValueError, "wanted 1 to 3 layers, got 4"),
+        (encode.StaticConfig(vocab_size=16, hidden_size=8), 1, TypeError, "BERT's family, got StaticConfig"),
+    ],
+)
+def test_a_layer_that_is_not_there_is_refused(backbone, layer, error, message):
+    blocks = {"blocks": {"one": np.zeros((3, 2))}}
+    spec = model.Spec(backbone=backbone, pooling=None, normalize=True, max_length=None)
+    with pytest.raises(error, match=message):
+        matryoshka_2d.shallower(model.Model(None, blocks, None, spec), layer)
 
 
 def test_the_grid_is_drawn_from_records_of_cells(tmp_path):

@@ -70,6 +70,11 @@ def test_no_strength_is_plain_info_nce():
     np.testing.assert_allclose(each, wanted, rtol=1e-4, atol=1e-5)
 
 
+def test_the_rate_rises_over_its_share_and_falls_in_a_line():
+    rate = peg.rate(Config(**{**TOY, "steps": 10, "warmup": 0.2}))
+    np.testing.assert_allclose([float(rate(step)) for step in (0, 1, 2, 6, 10)], [0, 0.05, 0.1, 0.05, 0], atol=1e-9)
+
+
 def test_words_find_the_rarest_first():
     words = word_tokenizer(["a b c d e"], 16)
     search = negatives.tfidf(["a b", "a c", "a a d", "e"], words)
@@ -85,6 +90,13 @@ def test_pairs_below_their_own_source_s_quantile_go():
     assert data.above_quantile(scores, source, {"a": 0.5, "b": 0.0}).tolist() == [True, False, True, True, True]
 
 
+def of_zeros(side):
+    """The loss of two queries and their documents, of which one vector of a side has no direction."""
+    vectors = {"query": jnp.ones((2, 4)), "document": jnp.ones((6, 4))}
+    vectors[side] = vectors[side].at[1].set(0.0)
+    return peg.loss(Config(**TOY))(**vectors, document_key=jnp.arange(6), strength=0.0)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -95,6 +107,13 @@ def test_pairs_below_their_own_source_s_quantile_go():
             "pair 1, 'q1': its own document is among its negatives",
         ),
         (lambda: peg.batch(Config(**TOY), WORDS, [PAIRS[0], PAIRS[1]._replace(query=" ")]), "with a token, got ' '"),
+        (
+            lambda: peg.batch(Config(**{**TOY, "negatives": 0}), WORDS, [Pair("q0", "d0"), Pair("q0", "d1")]),
+            "a negative for each query, got all documents as answers of 'q0'",
+        ),
+        (lambda: of_zeros("query"), "the largest entry of query vectors must be above 0, got 0.0"),
+        (lambda: of_zeros("document"), "the largest entry of document vectors must be above 0, got 0.0"),
+        (lambda: Config(**TOY, warmup=1.0), "warm-up must be at least 0 and below 1, got 1.0"),
         (lambda: peg.loss(Config(**{**TOY, "weighing": "some"})), "weighing must be one of rows, negatives, focal"),
         (lambda: Config(**{**TOY, "temperature": 0.0}), "temperature must be above 0 and finite, got 0.0"),
         (lambda: Config(**{**TOY, "temperature": float("nan")}), "temperature must be above 0 and finite, got nan"),

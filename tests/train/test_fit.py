@@ -118,7 +118,9 @@ def test_what_is_carried_and_not_shown_is_named(name, message):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("variant", "times"), [("plain", 1), ("adapters, gradient cache", 1)])
+@pytest.mark.parametrize(
+    ("variant", "times"), [pytest.param("plain", 3, marks=pytest.mark.grid), ("adapters, gradient cache", 1)]
+)
 def test_killed_at_random_moments_a_run_ends_with_the_same_losses(tmp_path, variant, times):
     """SIGKILL, whatever it is doing: starting, stepping or writing a checkpoint."""
     whole, killed, draw = tmp_path / "whole", tmp_path / "killed", random.Random(time.time_ns())

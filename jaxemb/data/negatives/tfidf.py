@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import sparse
 
+from jaxemb.data.bags import bags, holders, unit
 from jaxemb.data.negatives.candidates import Search
 from jaxemb.data.tokenize import Tokenizer
 
@@ -19,30 +20,15 @@ def tfidf(documents: Sequence[str], tokenizer: Tokenizer) -> Search:
     """
     if not documents:
         raise ValueError("tfidf: wanted one document or more, got none")
-    counts = _counts(documents, tokenizer)
-    holders = np.bincount(counts.indices, minlength=tokenizer.size)  # each token once a document
-    weight = sparse.diags_array(1 + np.log((1 + len(documents)) / (1 + holders)))
-    table = _unit(counts @ weight).T.tocsc()
+    counts = bags(documents, tokenizer)
+    weight = sparse.diags_array(1 + np.log((1 + len(documents)) / (1 + holders(counts))))
+    table = unit(counts @ weight).T.tocsc()
 
     def search(queries: Sequence[str], k: int) -> tuple[np.ndarray, np.ndarray]:
-        scores = (_unit(_counts(queries, tokenizer) @ weight) @ table).toarray()
+        scores = (unit(bags(queries, tokenizer) @ weight) @ table).toarray()
         k = min(k, scores.shape[1])
         rows = np.argsort(-scores, axis=1, kind="stable")[:, :k]
         best = np.take_along_axis(scores, rows, axis=1)
         return np.where(best > 0, rows, -1), best
 
     return search
-
-
-def _counts(texts: Sequence[str], tokenizer: Tokenizer) -> sparse.csr_array:
-    rows = tokenizer.ids(texts).rows
-    ends = np.cumsum([0, *(len(row) for row in rows)])
-    ids = np.concatenate([np.empty(0, np.int32), *rows])
-    table = sparse.csr_array((np.ones(len(ids)), ids, ends), shape=(len(rows), tokenizer.size))
-    table.sum_duplicates()
-    return table
-
-
-def _unit(table: sparse.csr_array) -> sparse.csr_array:
-    length = np.sqrt(table.multiply(table).sum(axis=1))
-    return sparse.diags_array(1 / np.maximum(length, 1e-12)) @ table

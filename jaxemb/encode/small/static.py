@@ -3,12 +3,14 @@
 Source of the idea: Arora et al. 2017 (weighted averages of word vectors); Tulkens & van Dongen 2024, Model2Vec.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from jaxemb.types import Encoder, Params, Tokens
 
@@ -25,11 +27,24 @@ class StaticConfig:
     unknown: int | None = None
 
 
-def static(config: StaticConfig) -> Encoder:
+Rows = Callable[[Any, Int[Array | np.ndarray, "b t"]], Float[Array, "b t d"]]
+"""(table in some form, ids) -> its rows."""
+
+
+def at_rows(table: Float[Array | np.ndarray, "v d"], ids: Int[Array | np.ndarray, "b t"]) -> Float[Array, "b t d"]:
+    """Rows of a table that is a matrix."""
+    return table[ids]
+
+
+def static(config: StaticConfig, rows: Rows = at_rows) -> Encoder:
     """The mean over a text's tokens of `weight[id] * table[id]`; params `{"table": [v, d], "weight": [v]}`.
 
     A text without tokens is the zero vector.  Dividing by the number of tokens and not by the sum of weights keeps the
     weights foldable into the table, which is how other libraries store one.
+
+    Args:
+      rows: what looks up rows of `params["table"]`, for a table in a smaller form, as `decompress_rows` of a
+        `compress.matrix` method does.
     """
 
     def init(key: Array) -> Params:
@@ -42,7 +57,7 @@ def static(config: StaticConfig) -> Encoder:
             kept = jnp.where(tokens.ids == config.unknown, jnp.zeros_like(kept), kept)
         weight = params["weight"][tokens.ids] * kept
         count = jnp.maximum(kept.sum(axis=1), 1)
-        return jnp.einsum("bt,btd->bd", weight / count[:, None], params["table"][tokens.ids])
+        return jnp.einsum("bt,btd->bd", weight / count[:, None], rows(params["table"], tokens.ids))
 
     return Encoder(init, apply)
 

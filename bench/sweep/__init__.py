@@ -1,0 +1,1 @@
+"""Ways to keep and search vectors, on real ones."""
