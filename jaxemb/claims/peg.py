@@ -227,7 +227,7 @@ CLAIM = Claim(
     scale="5,000 Debian short -> long descriptions with siblings, 2,000 test queries over all 7,000 documents; static "
     "word vectors of 96 dimensions; 300 steps; five negatives by TF-IDF; three tenths of the pairs wrong where noisy",
     differs="the weights' formula, of which the paper has none; TF-IDF for a first model's index; English and small.  "
-    "The learning rate falls in a straight line from 0.02: of four rates on the validation split, the one where weights "
+    "The learning rate falls in a line from 0.02: of four rates on the validation split, the one where weights "
     "matter most, and not the one that finds most (0.01 and below do).  The progressive schedule need not be the best "
     "setting: compare it with the fixed easy one",
     minutes=5,
