@@ -390,7 +390,7 @@ def shares(
 
     >>> found = shares(np.tile([0.4, 0.9], 50), np.tile([0.5, 1.0], 50))
     >>> print(*(round(float(end), 3) for end in found))
-    0.861 0.867 0.873
+    0.859 0.867 0.873
 
     Raises: ValueError when the two have not the same queries, or the reference is zero throughout.
     """

@@ -40,7 +40,10 @@ def run(page, namespace):
 
 
 # Slow pages, all of which other tests do as well.
-SHOWN_BY_TESTS = ("train.md", "cross_encoders.md", "images.md")
+SHOWN_BY_TESTS = (
+    *("train.md", "cross_encoders.md", "images.md", "losses.md", "model.md", "encode.md", "corpora.md"),
+    *("small_encoders.md", "late_interaction.md", "harness.md", "compress.md"),
+)
 
 
 def asked(page):

@@ -39,7 +39,7 @@ def reordered(case, kwargs, turned):
     }
 
 
-@held("order")
+@held("order", often=OFTEN)
 def test_order_of_negatives_is_irrelevant(case):
     b, n = 5, 8
     query, document, kwargs = vectors(0, b), vectors(1, n), case.kwargs(b, n)
@@ -53,7 +53,7 @@ def drawn(case, b=4):
     return vectors(0, b), vectors(1, n), case.kwargs(b, n)
 
 
-@held("length")
+@held("length", often=OFTEN)
 def test_length_of_vectors_is_irrelevant(case):
     query, document, kwargs = drawn(case)
     got = case.loss(query * 1e-20, document * 1e20, **kwargs)
@@ -66,7 +66,7 @@ def test_never_negative(case):
     assert (case.loss(query, document, **kwargs) >= -1e-6).all()
 
 
-@held("slope")
+@held("slope", often=OFTEN)
 def test_gradient(case):
     query, document, kwargs = drawn(case)
 

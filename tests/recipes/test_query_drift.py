@@ -35,6 +35,11 @@ class Endless:
     def __next__(self):
         return {name: np.asarray(rows) for name, rows in batch(8).items()}
 
+    def get_state(self):
+        return None
+
+    def set_state(self, state): ...
+
 
 def test_the_loss_by_hand():
     given = batch(4, negatives=1)
