@@ -14,7 +14,7 @@ CLAIMS: tuple[str, ...] = (
     "peg",
     "sesa",
 )
-"""The names of all claims: modules of this folder that have a `CLAIM`, and recipes of the same name."""
+"""Claims that have been measured whole: modules of this folder with a `CLAIM`, and recipes of the same name."""
 
 
 def claim(name: str) -> Claim:
