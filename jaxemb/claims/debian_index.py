@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxemb.claims.revision import one_revision
 from jaxemb.data import debian
 from jaxemb.data.debian import Package
 
@@ -14,10 +15,7 @@ def debian_in(data: Path) -> Path:
 
     Raises: ValueError for several revisions, of which none is the right one.
     """
-    there = sorted(data.glob("debian@*"))
-    if len(there) > 1:
-        raise ValueError(f"{data}: wanted one revision of the Debian index, got {[folder.name for folder in there]}")
-    return there[0] if there else debian.prepare(data)
+    return one_revision(data, "debian", debian.prepare, called="the Debian index")
 
 
 def drawn(packages: Sequence[Package], count: int | None, *, seed: int) -> list[Package]:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from jaxemb.claims.revision import one_revision
 from jaxemb.data import python_code
 
 
@@ -10,7 +11,4 @@ def python_in(data: Path) -> Path:
 
     Raises: ValueError for several revisions, of which none is the right one.
     """
-    there = sorted(data.glob(f"{python_code.NAME}@*"))
-    if len(there) > 1:
-        raise ValueError(f"{data}: wanted one revision of {python_code.NAME}, got {[folder.name for folder in there]}")
-    return there[0] if there else python_code.prepare(data)
+    return one_revision(data, python_code.NAME, python_code.prepare)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from jaxemb.claims.revision import one_revision
 from jaxemb.data import wordnet
 
 
@@ -10,7 +11,4 @@ def wordnet_in(data: Path) -> Path:
 
     Raises: ValueError for several revisions, of which none is the right one.
     """
-    there = sorted(data.glob("wordnet@*"))
-    if len(there) > 1:
-        raise ValueError(f"{data}: wanted one revision of WordNet, got {[folder.name for folder in there]}")
-    return there[0] if there else wordnet.prepare(data)
+    return one_revision(data, "wordnet", wordnet.prepare, called="WordNet")

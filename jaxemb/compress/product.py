@@ -13,7 +13,7 @@ from jaxemb.compress import check
 from jaxemb.compress.kmeans import kmeans, nearest
 from jaxemb.compress.least import least
 from jaxemb.compress.linear import principal
-from jaxemb.compress.packed import pack, packed_bytes, unpack
+from jaxemb.packed import pack, packed_bytes, unpack
 from jaxemb.types import Compressor, Params
 
 TURNS, REFITS, SWEEPS = 12, 8, 3

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int, UInt8
 from jaxemb import similarity
 from jaxemb.compress import check
 from jaxemb.compress.linear import flips, mixed, unmixed
-from jaxemb.compress.packed import pack, packed_bytes, unpack
+from jaxemb.packed import pack, packed_bytes, unpack
 from jaxemb.types import Compressor, Params
 
 STEPS = {1: 1.596, 2: 0.9957, 3: 0.5860, 4: 0.3352, 5: 0.1881, 6: 0.1041, 7: 0.0569, 8: 0.0308}

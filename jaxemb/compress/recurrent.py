@@ -10,8 +10,8 @@ from jaxtyping import Array, Float, UInt8
 from jaxemb import similarity
 from jaxemb.compress import check
 from jaxemb.compress.linear import rotation
-from jaxemb.compress.packed import pack, packed_bytes, unpack
 from jaxemb.losses import straight_through_sign
+from jaxemb.packed import pack, packed_bytes, unpack
 from jaxemb.types import Compressor, Encoder, Params
 
 RIDGE = 1e-2  # of the mean variance

@@ -11,7 +11,7 @@ from jaxemb import similarity
 from jaxemb.compress import check
 from jaxemb.compress.kmeans import kmeans, nearest
 from jaxemb.compress.least import least
-from jaxemb.compress.packed import pack, packed_bytes, unpack
+from jaxemb.packed import pack, packed_bytes, unpack
 from jaxemb.types import Compressor, Params
 
 BEAM, REFITS, STEPS = 4, 2, 10

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int8, Integer, UInt8
 
 from jaxemb import similarity
 from jaxemb.compress import check
-from jaxemb.compress.packed import pack, packed_bytes, unpack
+from jaxemb.packed import pack, packed_bytes, unpack
 from jaxemb.types import Compressor, Params
 
 LOWEST, HIGHEST = -128, 127

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, UInt8
 
 from jaxemb import similarity
 from jaxemb.compress import check
-from jaxemb.compress.packed import packed_bytes, unpack
+from jaxemb.packed import packed_bytes, unpack
 from jaxemb.types import Compressor, Params
 
 _hamming = jax.jit(similarity.hamming)

@@ -18,8 +18,8 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from jaxemb import compress
-from jaxemb.compress.packed import packed_bytes
 from jaxemb.index import interface
+from jaxemb.packed import packed_bytes
 from jaxemb.types import Compressor, Params
 
 Queries = Callable[[Float32[np.ndarray, "b d"]], Float32[np.ndarray, "b p s"]]

@@ -14,7 +14,7 @@ from jaxemb.merge.directions import (
     positive,
     slerp_fold,
 )
-from jaxemb.merge.operators import arc, average, per_leaf, slerp, task_arithmetic
+from jaxemb.merge.operators import arc, average, per_leaf, slerp, slerp_coefficients, task_arithmetic
 from jaxemb.merge.position import Position, self_position, weighted_mean
 from jaxemb.merge.statistics import fisher, greedy_soup, information, input_gram, regmean
 from jaxemb.merge.tasks import added, breadcrumbs, dare, della, moved, sce, task_vectors, ties
@@ -51,6 +51,7 @@ __all__ = [
     "sce",
     "self_position",
     "slerp",
+    "slerp_coefficients",
     "slerp_fold",
     "task_arithmetic",
     "task_vectors",

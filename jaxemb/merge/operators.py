@@ -77,12 +77,23 @@ def slerp(first: Params, second: Params, t: float) -> Params:
     Raises: ValueError for trees that differ, or `t` outside [0, 1].
     Source: Shoemake 1985, as used on weights by Li et al. 2024, arXiv:2410.15035, sec. 3.
     """
+    same_shapes("slerp", first, second)
+    squares = inner(first, first) * inner(second, second)
+    return combination([first, second], slerp_coefficients(squares, inner(first, second), t))
+
+
+def slerp_coefficients(
+    squares: Float[Array, ""], product: Float[Array, ""], t: float
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """What `slerp` multiplies both with, from the product of their squared lengths and their inner product.
+
+    Raises: ValueError for `t` outside [0, 1].
+    """
     if not 0 <= t <= 1:
         raise ValueError(f"slerp: t must be in [0, 1], got {t}")
-    same_shapes("slerp", first, second)
-    norms = jnp.sqrt(inner(first, first) * inner(second, second))
-    cosine = jnp.where(norms > 0, inner(first, second) / jnp.where(norms > 0, norms, jnp.ones_like(norms)), 1.0)
-    return combination([first, second], arc(jnp.clip(cosine, -1.0, 1.0), t))
+    norms = jnp.sqrt(squares)
+    cosine = jnp.where(norms > 0, product / jnp.where(norms > 0, norms, jnp.ones_like(norms)), 1.0)
+    return arc(jnp.clip(cosine, -1.0, 1.0), t)
 
 
 def per_leaf(operator: Callable[..., Params]) -> Callable[..., Params]:

@@ -129,11 +129,7 @@ def _slerp(how: Merging, products: Float[Array, "k k"]) -> Array:
     if len(products) != 2 or len(how.weights) > 1:
         raise ValueError(f"slerp: wanted 2 models and 1 weight, got {len(products)} and {len(how.weights)}")
     t = how.weights[0] if how.weights else 0.5
-    if not 0 <= t <= 1:
-        raise ValueError(f"slerp: t must be in [0, 1], got {t}")
-    norms = jnp.sqrt(products[0, 0] * products[1, 1])
-    cosine = jnp.where(norms > 0, products[0, 1] / jnp.where(norms > 0, norms, 1), 1.0)
-    return jnp.stack(merge.arc(jnp.clip(cosine, -1.0, 1.0), t))
+    return jnp.stack(merge.slerp_coefficients(products[0, 0] * products[1, 1], products[0, 1], t))
 
 
 def _positive(how: Merging, products: Float[Array, "k k"]) -> Float[np.ndarray, " k"]:
@@ -255,6 +251,7 @@ def _names(one: Any) -> list[str]:
 
 
 def opened(file: Path) -> Any:
+    """A safetensors file whose tensors are read when they are asked for, as JAX arrays."""
     from safetensors import safe_open
 
     return safe_open(file, framework="flax")
@@ -314,10 +311,12 @@ def _one(
 
 
 def floats(ones: Sequence[Any]) -> Iterator[str]:
+    """Names of the tensors of floats, which are the ones that are merged."""
     return (name for name in _names(ones[0]) if ones[0].get_slice(name).get_dtype() in MERGED)
 
 
 def products_of(ones: Sequence[Any], name: str, *, based: bool) -> Float[Array, "k k"]:
+    """Inner products of one tensor of all models; where `based`, of what the others added to the first."""
     trees = [{"tensor": one.get_tensor(name)} for one in ones]
     return merge.gram(merge.added(trees[0], trees[1:]) if based else trees)
 

@@ -7,7 +7,7 @@ from scipy import linalg
 
 from jaxemb import compress
 from jaxemb.compress.linear import mixed
-from jaxemb.compress.packed import pack, packed_bytes, unpack
+from jaxemb.packed import pack, packed_bytes, unpack
 
 
 @pytest.mark.parametrize("bits", [1, 3, 4, 6, 8])

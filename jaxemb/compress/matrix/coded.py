@@ -8,9 +8,9 @@ from jaxtyping import Array, Float, Int, Shaped
 
 from jaxemb.compress.matrix.form import FLOAT, INDEX, MatrixCompressor, made, size
 from jaxemb.compress.matrix.magnitude import by_length, places, rows_of_groups
-from jaxemb.compress.packed import packed_bytes
 from jaxemb.compress.product import pq as product_codes
 from jaxemb.compress.stored import by_name
+from jaxemb.packed import packed_bytes
 from jaxemb.types import Compressor, Params
 
 SAMPLE = 2**16
