@@ -213,9 +213,7 @@ def load(folder: Path | str, *, compressor: Compressor | None = None, state: Par
     """
     faiss = extras.load("faiss")
     size, dim, compressor, state, settings = described.read(folder, Faiss.kind, compressor, state)
-    path = Path(folder) / FILE
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: not there")
+    path = interface.existing(Path(folder) / FILE)
     read = faiss.read_index_binary if settings["factory"].startswith("B") else faiss.read_index
     try:
         index = read(str(path))

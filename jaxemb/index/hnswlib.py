@@ -144,9 +144,7 @@ def load(folder: Path | str, *, compressor: Compressor | None = None, state: Par
     """
     library = extras.load("hnswlib")
     size, dim, compressor, state, settings = described.read(folder, Hnswlib.kind, compressor, state)
-    path = Path(folder) / FILE
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: not there")
+    path = interface.existing(Path(folder) / FILE)
     stored = compressor.bytes_per_vector(dim) // 4
     native = library.Index(space="ip", dim=stored)
     try:

@@ -153,6 +153,13 @@ def coder(compressor: Compressor, state: Params) -> Callable[[Float32[np.ndarray
     return lambda query: np.asarray(apply(padded(query)))[: len(query)]
 
 
+def existing(path: Path) -> Path:
+    """The path of a file.  Raises: FileNotFoundError where there is none."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: not there")
+    return path
+
+
 Kind = TypeVar("Kind", bound=Index)
 
 

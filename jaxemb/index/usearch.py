@@ -160,9 +160,7 @@ def load(folder: Path | str, *, compressor: Compressor | None = None, state: Par
     """
     library = extras.load("usearch.index")
     size, dim, compressor, state, settings = described.read(folder, Usearch.kind, compressor, state)
-    path = Path(folder) / FILE
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: not there")
+    path = interface.existing(Path(folder) / FILE)
     native = library.Index.restore(str(path), enable_key_lookups=False)
     if native is None or len(native) != size:
         raise ValueError(f"{path}: wanted {size} vectors, got {'no index' if native is None else len(native)}")
